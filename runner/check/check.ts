@@ -1,0 +1,82 @@
+import type { z } from 'zod'
+import type { Ledger } from '../../captures/ledger-types.ts'
+import type { Recording } from '../../captures/record.ts'
+import type { StreamSpec } from '../../generators/stream-spec.ts'
+import type { Difference, LedgerRow, Status } from '../../reports/result.ts'
+import type { Observation, StreamRole } from '../observation.ts'
+import type { PlannedCase } from '../suite/plan-types.ts'
+
+/**
+ * One expectation's judge: a pure function of what was wanted, what left, and what was seen. It opens no socket,
+ * never sleeps, reads no clock, and asks the recording for bytes only by frame index.
+ */
+export interface Check<P> {
+  /** Its key in the YAML. */
+  name: string
+  /** One line for `explain` and the editor. */
+  about: string
+  /** Shape of `want` after planning: pods by name, groups and addresses as numbers, streams by step id. */
+  schema: z.ZodType<P>
+  judge(want: P, sent: Sent, seen: Seen): Verdict
+}
+
+export interface Verdict {
+  status: Status
+  message: string
+  details?: string[]
+  differences?: Difference[]
+  /** Frames that show it, by index in the recording. */
+  frames?: { frame: number; note: string }[]
+  method?: string
+  measurements?: Record<string, number>
+  rows?: LedgerRow[]
+}
+
+/** A stream as it was handed to the kernel. */
+export interface SentStream {
+  number: number
+  /** The step's id: `s1`; with several senders `s1/<pod>`. */
+  name: string
+  role: StreamRole
+  /** The test stream that a prime, fence, echo or control stream serves. */
+  of?: number
+  pod: string
+  spec: StreamSpec
+  /** Frames handed to the kernel: sequences firstSequence … firstSequence + count - 1. */
+  count: number
+  /** CLOCK_REALTIME ns since the recording's baseNs when sequence index k was handed over. */
+  timeNs(k: number): number
+  /** The bytes of sequence index k, rebuilt from template and slots; fragments in the order sent. */
+  frames(k: number): Uint8Array[]
+}
+
+/** What this case (this attempt) sent. */
+export interface Sent {
+  readonly streams: readonly SentStream[]
+  /** Test streams of a step, one for each sender. */
+  of(step: string): SentStream[]
+  /** Streams of a role that serve a test stream. */
+  serving(stream: number, role: StreamRole): SentStream[]
+}
+
+/** Where things stand: pods, nodes and their taps. */
+export interface SiteMap {
+  nodes: { name: string; address: number; uplinkTap: string; overlayTap: string }[]
+  pods: { name: string; node: string; address: number; mac: number; podTap: string; nodeTap: string }[]
+  overlay: { udpPort: number; vni: number }
+}
+
+export interface Seen {
+  recording: Recording
+  ledger: Ledger
+  site: SiteMap
+  /** Of this case and attempt, and those of the whole stage. */
+  observations: readonly Observation[]
+  plan: PlannedCase
+  /** Index of a tap by name, or -1. A pod that was made anew has one tap all the same. */
+  tapIndex(name: string): number
+  /** When a step started or ended, ns since baseNs; undefined if it never did. */
+  stepTimeNs(step: string, phase: 'start' | 'end'): number | undefined
+  /** Frames that the tap's ring lost; any loss makes absence and exactness there inconclusive. */
+  tapDropped(name: string): number
+}

@@ -1,0 +1,131 @@
+import type { FrameSpec } from '../../generators/frame-spec.ts'
+import type { StreamSpec } from '../../generators/stream-spec.ts'
+import type { RequirementRef } from '../../reports/result.ts'
+
+/** What is left of YAML after planning: numbers and names, nothing to parse later. Kept as `plan.json`. */
+export interface Plan {
+  schema: 'castproof-plan/1'
+  seed: number
+  profiles: string[]
+  stages: Stage[]
+  /** Cases that no stage will run, with the reason (wrong target, filtered out is not listed). */
+  skipped: PlannedCase[]
+}
+
+/** Cases of one target that share one topology. */
+export interface Stage {
+  /** `reference-1`: file names are made of it. */
+  name: string
+  target: string
+  topology: Topology
+  cases: PlannedCase[]
+}
+
+/** What a target brings up. Equal topologies are one stage. */
+export interface Topology {
+  nodes: string[]
+  pods: { name: string; node: string }[]
+  /** Timers of the per-node querier in milliseconds; absent: no querier. */
+  querier?: QuerierTimers
+  /** Cases with the same text share the stage; a case with `topology.private` has its own. */
+  private?: string
+}
+
+export interface QuerierTimers {
+  robustness: number
+  queryIntervalMs: number
+  queryResponseIntervalMs: number
+  lastMemberQueryIntervalMs: number
+  version: 2 | 3
+}
+
+export interface PlannedCase {
+  id: string
+  file: string
+  line: number
+  title: string
+  covers: RequirementRef[]
+  level: string
+  needs: string[]
+  params: Record<string, string>
+  /** Runs alone in its stage. */
+  exclusive: boolean
+  /** Role in the YAML → pods of the stage's topology (one, or many for `count:`). */
+  endpoints: Record<string, string[]>
+  /** Leased groups, `$g` → address; `enabled: false` is left disabled on every node until a step enables it. */
+  groups: { name: string; address: number; enabled: boolean }[]
+  steps: PlannedStep[]
+  expect: PlannedExpectation[]
+  skipReason?: string
+}
+
+/** Every step has an id (given, or `step3`) and its YAML line. Endpoints are pod names. */
+export type PlannedStep = { id: string; line: number } & Action
+
+export type Action =
+  | {
+      action: 'join'
+      pods: string[]
+      group: number
+      igmpVersion: 1 | 2 | 3
+      filter?: { mode: 'include' | 'exclude'; sources: number[] }
+      /** Hosts behind the pod's veth, by address; left out: the pod itself. */
+      hosts?: number[]
+      /** How often each state-change report is sent (RFC 3376 §8.1 Robustness Variable). */
+      robustness: number
+      /** `emulator` sends raw reports; `socket` asks the pod's kernel (IP_ADD_MEMBERSHIP). */
+      via: 'emulator' | 'socket'
+      /** Whether the emulated host goes on to answer queries. */
+      answers: boolean
+    }
+  | { action: 'leave'; pods: string[]; group: number; hosts?: number[] }
+  | {
+      action: 'send'
+      pods: string[]
+      /** Without `number` and `name`: one stream for each pod, numbered when it starts. */
+      stream: Omit<StreamSpec, 'number' | 'name'>
+      /** Pods that must have seen a probe before the first frame leaves (RFC 3918 §3.1 priming). */
+      prime: string[]
+      /** Steps that run while the stream is under way. */
+      meanwhile: PlannedStep[]
+    }
+  | { action: 'wait'; until: Condition; timeoutMs: number }
+  | { action: 'link'; pod?: string; node?: string; up: boolean }
+  | { action: 'kill'; pods: string[] }
+  | {
+      action: 'group'
+      groups: number[]
+      enable: boolean
+      nodes: string[]
+      /** How many of them the SUT must refuse, when the limit is the point. */
+      refused: number
+    }
+  | { action: 'run'; pod: string; program: string; params: Record<string, string | number | boolean> }
+  | { action: 'stop'; program: string }
+  /** Records tables, drop counters of every node as an observation named by the step's id. */
+  | { action: 'snapshot' }
+  | { action: 'agent'; node: string; do: 'restart' }
+
+export type Condition =
+  /** Probes from `from` to `group` reach every pod of `to`. */
+  | { until: 'delivered'; from: string; group: number; port: number; to: string[] }
+  /** Probes from `from` to `group` no longer reach any pod of `to`, while their fence does. */
+  | { until: 'stopped'; from: string; group: number; port: number; to: string[] }
+  /** The SUT's tables on `node` show (or no longer show) the subscriber. */
+  | {
+      until: 'subscribed' | 'unsubscribed'
+      node: string
+      group: number
+      subscriber: { pod: string } | { node: string }
+    }
+  /** A program's output holds the text, `count` times. */
+  | { until: 'output'; program: string; contains: string; count: number }
+  /** A frame that matches has been seen at the pod's tap since the case began. */
+  | { until: 'frame'; pod: string; direction: 'in' | 'out'; match: FrameSpec; count: number }
+
+export interface PlannedExpectation {
+  check: string
+  line: number
+  /** Parsed by the check's own schema; role names resolved to pods, `$g` to numbers, streams to step ids. */
+  want: unknown
+}
