@@ -1,4 +1,4 @@
-import { type Callback, type Test, suite as uvuSuite } from 'uvu'
+import { type Callback, type Context, type Crumbs, type Test, suite as uvuSuite } from 'uvu'
 
 const DEFAULT_TIMEOUT_MS = 30_000
 let registered = 0
@@ -47,7 +47,7 @@ function guarded(kind: string, name: string, hook: Callback): Callback {
   }
 }
 
-async function withTimeout(body: Callback, context: never, limitMs: number, what: string): Promise<void> {
+async function withTimeout(body: Callback, context: Context & Crumbs, limitMs: number, what: string): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const limit = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not finished after ${limitMs} ms`)), limitMs)
