@@ -1,4 +1,7 @@
-import { type Callback, type Context, type Crumbs, type Test, suite as uvuSuite } from 'uvu'
+import { suite as uvuSuite } from 'uvu'
+
+/** A test or hook body. */
+export type Callback = () => void | Promise<void>
 
 const DEFAULT_TIMEOUT_MS = 30_000
 let registered = 0
@@ -14,8 +17,8 @@ export function suite(name: string, options: { timeoutMs?: number } = {}) {
   const limitMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
   const test = (title: string, body: Callback): void => {
     registered++
-    inner(title, async context => {
-      await withTimeout(body, context, limitMs, `${name}: ${title}`)
+    inner(title, async () => {
+      await withTimeout(body, limitMs, `${name}: ${title}`)
       finished++
     })
   }
@@ -33,13 +36,13 @@ export type TestSuite = ((title: string, body: Callback) => void) & {
   after: (hook: Callback) => void
   beforeEach: (hook: Callback) => void
   afterEach: (hook: Callback) => void
-  run: Test['run']
+  run: () => void
 }
 
 function guarded(kind: string, name: string, hook: Callback): Callback {
-  return async context => {
+  return async () => {
     try {
-      await hook(context)
+      await hook()
     } catch (error) {
       hookErrors.push(`${name} ${kind}: ${error instanceof Error ? error.stack : String(error)}`)
       throw error
@@ -47,13 +50,13 @@ function guarded(kind: string, name: string, hook: Callback): Callback {
   }
 }
 
-async function withTimeout(body: Callback, context: Context & Crumbs, limitMs: number, what: string): Promise<void> {
+async function withTimeout(body: Callback, limitMs: number, what: string): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const limit = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not finished after ${limitMs} ms`)), limitMs)
   })
   try {
-    await Promise.race([body(context), limit])
+    await Promise.race([body(), limit])
   } finally {
     clearTimeout(timer)
   }
