@@ -1,0 +1,184 @@
+import type { FrameSpec, IgmpFields } from '../../generators/frame-spec.ts'
+
+/**
+ * What each check is asked to judge, after planning: pods and nodes by name, groups and addresses as numbers, streams
+ * and windows as step ids. `expectation-schema.ts` makes these from YAML; the checks of `runner/check/` read them.
+ */
+export interface ExpectationWants {
+  delivered: DeliveredWant
+  'not-delivered': NotDeliveredWant
+  duplicates: DuplicatesWant
+  order: OrderWant
+  content: ContentWant
+  replication: ReplicationWant
+  encapsulated: EncapsulatedWant
+  membership: MembershipWant
+  igmp: IgmpWant
+  latency: LatencyWant
+  'join-delay': JoinDelayWant
+  'leave-delay': LeaveDelayWant
+  drops: DropsWant
+  output: OutputWant
+}
+
+export type CheckName = keyof ExpectationWants
+
+/** Frames of a stream by the time they were handed over: after the end of step `after`, before the start of `before`. */
+export interface Window {
+  after?: string
+  before?: string
+}
+
+/** Which frames an expectation is about. */
+export interface StreamWant extends Window {
+  /** Id of the `send` step. */
+  stream: string
+  /** Only the frames that these of its senders sent; left out: every sender's. */
+  from?: string[]
+}
+
+/** An exact number, or bounds of which at least one is there. */
+export type Amount = number | { atLeast?: number; atMost?: number }
+
+/** Fields each copy must have. `groupMac`: Ethernet destination is 01:00:5e and 23 bits of its own IP destination. */
+export interface FieldsWant {
+  fields?: FrameSpec
+  groupMac?: true
+}
+
+/** Each pod of `to` got each frame that was sent in the window; copies beyond the first are what `duplicates` judges. */
+export interface DeliveredWant extends StreamWant, FieldsWant {
+  to: string[]
+  /** How many frames the window must hold; left out: as many as were sent, at least one. */
+  frames?: number
+}
+
+/** A stream that shows the way was open in the same window: its frames did arrive at `to`. */
+export interface Control {
+  stream: string
+  to: string[]
+}
+
+/** No pod of `to` got any frame of the window. Without an arrived fence at each of them: inconclusive. */
+export interface NotDeliveredWant extends StreamWant {
+  to: string[]
+  /** Always there after planning: given, or the first `delivered` of the same stream. */
+  control: Control
+  /** Whether a fence weaker than a guard datagram will do (ARCHITECTURE section 3). */
+  allowWeaker: boolean
+}
+
+/** No frame came to a pod of `at` more than once. */
+export interface DuplicatesWant extends StreamWant {
+  at: string[]
+}
+
+/** Sequences of each sender arrive at each pod of `at` in the order in which they were sent. */
+export interface OrderWant extends StreamWant {
+  at: string[]
+}
+
+/** IP header and everything after it are, at each pod of `at`, the bytes that were sent. */
+export interface ContentWant extends StreamWant, FieldsWant {
+  at: string[]
+}
+
+/** Copies of one datagram at one place. `uplink` and `overlay` are a node's taps, `pod` is the pod end of a pod. */
+export type CopyCount =
+  | { place: 'pod'; pod: string; copies: number }
+  | { place: 'uplink' | 'overlay'; node: string; direction: 'in' | 'out'; copies: number }
+
+/** Copies of every datagram, exact at each place listed, sender by sender (ARCHITECTURE section 4). */
+export interface ReplicationWant extends StreamWant {
+  senders: { pod: string; counts: CopyCount[] }[]
+}
+
+/** Each datagram crosses each uplink from a node of `from` to each node of `to` once, inside VXLAN (RFC 7348 §5). */
+export interface EncapsulatedWant extends StreamWant {
+  /** Nodes whose uplink is looked at; a sender of another node is left out. */
+  fromNodes: string[]
+  toNodes: string[]
+  /** Left out: as the site declares. */
+  vni?: number
+  udpPort?: number
+  /** VXLAN headers around the datagram. */
+  levels: number
+  /** Fields of the outer frame, `vxlan` among them. */
+  outer?: FrameSpec
+  groupMac?: true
+}
+
+export type SubscriberWant = ({ pod: string } | { node: string }) & {
+  mode?: 'include' | 'exclude'
+  sources?: number[]
+}
+
+/** The SUT's table on `node` at snapshot `step` holds exactly these subscribers of `group`; none: no such entry. */
+export interface MembershipWant {
+  step: string
+  node: string
+  group: number
+  subscribers: SubscriberWant[]
+}
+
+/** How many IGMP messages of this description passed the pod end of each pod, `out` of the pod or `in` to it. */
+export interface IgmpWant extends Window {
+  pods: string[]
+  direction: 'in' | 'out'
+  /** 1, 2, 3: what the message's type and length make it (RFC 3376 §7.1). Left out: any. */
+  version?: 1 | 2 | 3
+  /** `type`, `group`, `records`, …: a report matches when it has each of the records, in any order. */
+  igmp: IgmpFields
+  ipv4?: FrameSpec['ipv4']
+  ethernet?: FrameSpec['ethernet']
+  /** In each pod. Left out in the suite: at least one. */
+  count: Amount
+  /** There whenever `count` allows none: proof that the tap saw what came after. */
+  control?: Control
+}
+
+/** A bound that only fails where the profile says so; otherwise the figure is recorded. */
+export interface Bound {
+  maxMs?: number
+  enforced: boolean
+}
+
+/** Pod-end receive time minus the sender's stimulus time, of every copy. */
+export interface LatencyWant extends StreamWant, Bound {
+  to: string[]
+}
+
+/** From the report leaving the pod (step `step`) to the first frame of the stream at that pod. */
+export interface JoinDelayWant extends Bound {
+  stream: string
+  from?: string[]
+  to: string[]
+  step: string
+}
+
+/** From the leave, kill or other change of step `step` to the last frame of the stream at that pod. */
+export interface LeaveDelayWant extends Bound {
+  stream: string
+  from?: string[]
+  to: string[]
+  step: string
+}
+
+/** By how much the drop counters of `node` grew between two snapshots; reasons not named are not looked at. */
+export interface DropsWant {
+  between: [string, string]
+  node: string
+  reasons: Record<string, Amount>
+}
+
+/** Lines a program wrote. `count` is of the lines that hold `contains`, or of all lines when that is left out. */
+export interface OutputWant {
+  /** Id of the `run` step. */
+  step: string
+  source: 'stdout' | 'stderr'
+  contains?: string
+  /** All lines, in order. */
+  equals?: string[]
+  count?: Amount
+  exitCode?: number
+}
