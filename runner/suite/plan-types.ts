@@ -1,15 +1,37 @@
 import type { FrameSpec } from '../../generators/frame-spec.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
 import type { RequirementRef } from '../../reports/result.ts'
+import type { CheckName, ExpectationWants } from './expectations.ts'
 
 /** What is left of YAML after planning: numbers and names, nothing to parse later. Kept as `plan.json`. */
 export interface Plan {
   schema: 'castproof-plan/1'
   seed: number
   profiles: string[]
+  settings: Settings
   stages: Stage[]
   /** Cases that no stage will run, with the reason (wrong target, filtered out is not listed). */
   skipped: PlannedCase[]
+}
+
+/** What profiles add up to, the later ones winning. Timers of queriers are in each stage's topology. */
+export interface Settings {
+  /** What the SUT is declared to do where the RFCs leave it open: `ttl: unchanged`, `link-local-groups: dropped`. */
+  policy: Record<string, string>
+  /** Whether `maxMs` bounds can fail a case, and the bounds for expectations that name none. */
+  timing: { enforced: boolean; latencyMs?: number; joinDelayMs?: number; leaveDelayMs?: number }
+  /** A profile may refuse proofs of absence weaker than a guard datagram. */
+  allowWeakerFence: boolean
+}
+
+/**
+ * A value only the site knows, at `path` inside the step or `want` that carries it; until then 0 or ''. `ip` and `mac`
+ * are numbers, `text` is the dotted address.
+ */
+export interface Binding {
+  path: (string | number)[]
+  of: { pod: string } | { node: string }
+  what: 'ip' | 'mac' | 'text'
 }
 
 /** Cases of one target that share one topology. */
@@ -54,19 +76,23 @@ export interface PlannedCase {
   endpoints: Record<string, string[]>
   /** Leased groups, `$g` → address; `enabled: false` is left disabled on every node until a step enables it. */
   groups: { name: string; address: number; enabled: boolean }[]
+  /** UDP port of this case alone: streams that name none use it. */
+  port: number
   steps: PlannedStep[]
   expect: PlannedExpectation[]
   skipReason?: string
 }
 
 /** Every step has an id (given, or `step3`) and its YAML line. Endpoints are pod names. */
-export type PlannedStep = { id: string; line: number } & Action
+export type PlannedStep = { id: string; line: number; bind?: Binding[] } & Action
 
 export type Action =
   | {
       action: 'join'
       pods: string[]
       group: number
+      /** All of them, `group` first, when it is more than one: joined (or left) one after the other. */
+      groups?: number[]
       igmpVersion: 1 | 2 | 3
       filter?: { mode: 'include' | 'exclude'; sources: number[] }
       /** Hosts behind the pod's veth, by address; left out: the pod itself. */
@@ -78,7 +104,7 @@ export type Action =
       /** Whether the emulated host goes on to answer queries. */
       answers: boolean
     }
-  | { action: 'leave'; pods: string[]; group: number; hosts?: number[] }
+  | { action: 'leave'; pods: string[]; group: number; groups?: number[]; hosts?: number[] }
   | {
       action: 'send'
       pods: string[]
@@ -86,6 +112,8 @@ export type Action =
       stream: Omit<StreamSpec, 'number' | 'name'>
       /** Pods that must have seen a probe before the first frame leaves (RFC 3918 §3.1 priming). */
       prime: string[]
+      /** Sender → pods, where not every sender is to reach every pod of `prime`. */
+      primeOf?: Record<string, string[]>
       /** Steps that run while the stream is under way. */
       meanwhile: PlannedStep[]
     }
@@ -118,14 +146,17 @@ export type Condition =
       group: number
       subscriber: { pod: string } | { node: string }
     }
+  /** `frames` frames of each sender of the send step have been handed to the kernel (inside its `meanwhile`). */
+  | { until: 'sent'; stream: string; frames: number }
   /** A program's output holds the text, `count` times. */
   | { until: 'output'; program: string; contains: string; count: number }
   /** A frame that matches has been seen at the pod's tap since the case began. */
   | { until: 'frame'; pod: string; direction: 'in' | 'out'; match: FrameSpec; count: number }
 
 export interface PlannedExpectation {
-  check: string
+  check: CheckName
   line: number
-  /** Parsed by the check's own schema; role names resolved to pods, `$g` to numbers, streams to step ids. */
-  want: unknown
+  /** ExpectationWants[check]: role names resolved to pods, `$g` to numbers, streams to step ids. */
+  want: ExpectationWants[CheckName]
+  bind?: Binding[]
 }
