@@ -1,0 +1,290 @@
+import koffi from 'koffi'
+import {
+  AF_PACKET,
+  bind,
+  close,
+  getsockopt,
+  libcFunction,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SyscallError,
+  setsockopt,
+  socket,
+} from './libc.ts'
+import { inNetns, type Netns } from './netns.ts'
+
+// The return type is an integer so that MAP_FAILED, -1, is seen as the failure it is.
+const mmap = libcFunction<
+  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
+>('intptr_t mmap(intptr_t address, size_t length, int protection, int flags, int fd, intptr_t offset)')
+const munmap = libcFunction<[address: number, length: number]>('int munmap(intptr_t address, size_t length)')
+const poll = libcFunction<[fds: Buffer, count: number, timeoutMs: number]>(
+  'int poll(void *fds, unsigned long count, int timeout)',
+)
+
+const SOL_PACKET = 263
+const PACKET_ADD_MEMBERSHIP = 1
+const PACKET_MR_PROMISC = 1
+const PACKET_RX_RING = 5
+const PACKET_STATISTICS = 6
+const PACKET_VERSION = 10
+const PACKET_RESERVE = 12
+const TPACKET_V3 = 2
+const SOL_SOCKET = 1
+const SO_ATTACH_FILTER = 26
+const ETH_P_ALL = 3
+const PACKET_OUTGOING = 4
+const PROT_READ_WRITE = 3
+const MAP_SHARED = 1
+const POLLIN = 1
+
+const TP_STATUS_USER = 1
+const TP_STATUS_CSUMNOTREADY = 1 << 3
+const TP_STATUS_VLAN_VALID = 1 << 4
+const TP_STATUS_VLAN_TPID_VALID = 1 << 6
+const ETH_P_8021Q = 0x8100
+const VLAN_TAG_BYTES = 4
+
+/** What a frame's visitor is told; same numbers as captures/record.ts. */
+const DIRECTION_IN = 1
+const DIRECTION_OUT = 2
+
+/** Bit of `flags`: the transport checksum was left to the device (TP_STATUS_CSUMNOTREADY) and is not yet right. */
+export const RING_CHECKSUM_NOT_READY = 1
+
+/**
+ * Called for each frame. `bytes` is the ring itself: a frame is `bytes[at] … bytes[at + length - 1]` and is overwritten
+ * by the kernel after `drain` returns, so copy what must last.
+ */
+export type RingVisitor = (
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  originalLength: number,
+  seconds: number,
+  nanoseconds: number,
+  ifindex: number,
+  direction: number,
+  flags: number,
+) => void
+
+export interface RingOptions {
+  /** Left out: the current namespace. */
+  netns?: Netns
+  /** 0 = every interface of the namespace, also those that appear later. */
+  ifindex: number
+  /** A power of two, at least a page and larger than any frame. */
+  blockBytes?: number
+  blocks?: number
+  /** After this long the kernel hands over a block that is not full. */
+  retireMs?: number
+  promiscuous?: boolean
+  /** `struct sock_filter[]` as captures/filter.ts makes it. */
+  filter?: Uint8Array
+}
+
+/** Frames the kernel put into the ring and frames it had no room for, since the ring was opened. */
+export interface RingCounters {
+  received: number
+  dropped: number
+}
+
+/**
+ * An AF_PACKET TPACKET_V3 receive ring. Everything is set before `bind`, on a socket of protocol 0, so the first frame
+ * seen is one of the right interface that passed the filter, and `open` returning means listening. The socket lives in the
+ * namespace it was opened in, whatever the thread does later.
+ */
+export class PacketRing {
+  readonly fd: number
+  readonly #blockBytes: number
+  readonly #blocks: number
+  readonly #address: number
+  readonly #pollRequest = Buffer.alloc(8)
+  readonly #counters: RingCounters = { received: 0, dropped: 0 }
+  #bytes: Uint8Array
+  #words: Uint32Array
+  #halves: Uint16Array
+  #next = 0
+  #closed = false
+
+  private constructor(fd: number, address: number, blockBytes: number, blocks: number) {
+    this.fd = fd
+    this.#address = address
+    this.#blockBytes = blockBytes
+    this.#blocks = blocks
+    const memory = koffi.view(BigInt(address), blockBytes * blocks)
+    this.#bytes = new Uint8Array(memory)
+    this.#words = new Uint32Array(memory)
+    this.#halves = new Uint16Array(memory)
+    this.#pollRequest.writeInt32LE(fd, 0)
+    this.#pollRequest.writeInt16LE(POLLIN, 4)
+  }
+
+  static open(options: RingOptions): PacketRing {
+    const opened = () => openRing(options, (fd, address, size, count) => new PacketRing(fd, address, size, count))
+    return options.netns ? inNetns(options.netns, opened) : opened()
+  }
+
+  /** Visits every frame that the kernel has handed over, oldest first, and gives its blocks back; returns how many. */
+  drain(visit: RingVisitor): number {
+    let frames = 0
+    // At most one turn of the ring: a sender as fast as this loop must not keep it here for ever.
+    for (let turn = 0; turn < this.#blocks && !this.#closed; turn++) {
+      const block = this.#next * this.#blockBytes
+      if (((this.#words[(block + 8) >>> 2] as number) & TP_STATUS_USER) === 0) break
+      frames += this.#visitBlock(block, visit)
+      if (this.#closed) break
+      this.#words[(block + 8) >>> 2] = 0
+      this.#next = (this.#next + 1) % this.#blocks
+    }
+    return frames
+  }
+
+  /** Blocks the thread until a block is ready or the time is over. */
+  wait(timeoutMs: number): boolean {
+    try {
+      return poll(this.#pollRequest, 1, timeoutMs) > 0
+    } catch (error) {
+      if (error instanceof SyscallError && error.code === 'EINTR') return false
+      throw error
+    }
+  }
+
+  /** The kernel's own counters are zeroed by reading them; these are since the ring was opened. */
+  counters(): RingCounters {
+    if (!this.#closed) {
+      const stats = Buffer.alloc(12)
+      const length = Buffer.alloc(4)
+      length.writeUInt32LE(stats.length)
+      getsockopt(this.fd, SOL_PACKET, PACKET_STATISTICS, stats, length)
+      const dropped = stats.readUInt32LE(4)
+      // In tpacket_stats_v3 tp_packets counts the dropped ones too.
+      this.#counters.received += stats.readUInt32LE(0) - dropped
+      this.#counters.dropped += dropped
+    }
+    return { ...this.#counters }
+  }
+
+  /** Unmaps the ring. Frames not yet drained are gone; counters() keeps answering. */
+  close(): void {
+    if (this.#closed) return
+    this.counters()
+    this.#closed = true
+    // The views point at memory that is about to go: whoever reads on gets nothing instead of a crash.
+    this.#bytes = new Uint8Array(0)
+    this.#words = new Uint32Array(0)
+    this.#halves = new Uint16Array(0)
+    munmap(this.#address, this.#blockBytes * this.#blocks)
+    close(this.fd)
+  }
+
+  #visitBlock(block: number, visit: RingVisitor): number {
+    const words = this.#words
+    const count = words[(block + 12) >>> 2] as number
+    let header = block + (words[(block + 16) >>> 2] as number)
+    for (let n = 0; n < count && !this.#closed; n++) {
+      // Read first: the visitor may close the ring, and then this memory is gone.
+      const next = header + (words[header >>> 2] as number)
+      this.#visitFrame(header, visit)
+      header = next
+    }
+    return count
+  }
+
+  /** `header`: offset of a struct tpacket3_hdr, which struct sockaddr_ll follows at 48. */
+  #visitFrame(header: number, visit: RingVisitor): void {
+    const words = this.#words
+    const word = header >>> 2
+    const status = words[word + 5] as number
+    let at = header + (this.#halves[(header + 24) >>> 1] as number)
+    let length = words[word + 3] as number
+    let originalLength = words[word + 4] as number
+    if (status & TP_STATUS_VLAN_VALID) {
+      const tpid = status & TP_STATUS_VLAN_TPID_VALID ? (this.#halves[(header + 36) >>> 1] as number) : ETH_P_8021Q
+      at = insertTag(this.#bytes, at, tpid, words[word + 8] as number)
+      length += VLAN_TAG_BYTES
+      originalLength += VLAN_TAG_BYTES
+    }
+    visit(
+      this.#bytes,
+      at,
+      length,
+      originalLength,
+      words[word + 1] as number,
+      words[word + 2] as number,
+      words[word + 13] as number,
+      this.#bytes[header + 58] === PACKET_OUTGOING ? DIRECTION_OUT : DIRECTION_IN,
+      status & TP_STATUS_CSUMNOTREADY ? RING_CHECKSUM_NOT_READY : 0,
+    )
+  }
+}
+
+/** Puts the tag that the kernel took out back behind the addresses; PACKET_RESERVE left room before the frame. */
+function insertTag(bytes: Uint8Array, at: number, tpid: number, tci: number): number {
+  const start = at - VLAN_TAG_BYTES
+  bytes.copyWithin(start, at, at + 12)
+  bytes[start + 12] = tpid >>> 8
+  bytes[start + 13] = tpid
+  bytes[start + 14] = tci >>> 8
+  bytes[start + 15] = tci
+  return start
+}
+
+function openRing<T>(options: RingOptions, make: (fd: number, address: number, size: number, count: number) => T): T {
+  const blockBytes = options.blockBytes ?? 256 * 1024
+  const blocks = options.blocks ?? 16
+  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
+  let address = 0
+  try {
+    setOption(fd, SOL_PACKET, PACKET_VERSION, words(TPACKET_V3))
+    setOption(fd, SOL_PACKET, PACKET_RESERVE, words(VLAN_TAG_BYTES))
+    if (options.filter) attachFilter(fd, options.filter)
+    const frames = (blockBytes / 2048) * blocks
+    setOption(fd, SOL_PACKET, PACKET_RX_RING, words(blockBytes, blocks, 2048, frames, options.retireMs ?? 2, 0, 0))
+    address = mmap(0, blockBytes * blocks, PROT_READ_WRITE, MAP_SHARED, fd, 0)
+    if (options.promiscuous) joinPromiscuous(fd, options.ifindex)
+    bind(fd, linkAddress(options.ifindex), 20)
+    return make(fd, address, blockBytes, blocks)
+  } catch (error) {
+    if (address) munmap(address, blockBytes * blocks)
+    close(fd)
+    throw error
+  }
+}
+
+function setOption(fd: number, level: number, name: number, value: Buffer): void {
+  setsockopt(fd, level, name, value, value.length)
+}
+
+/** Native order: castproof runs on little-endian machines only. */
+function words(...values: number[]): Buffer {
+  const buffer = Buffer.alloc(values.length * 4)
+  for (const [i, value] of values.entries()) buffer.writeUInt32LE(value, i * 4)
+  return buffer
+}
+
+/** struct sock_fprog: count, then a pointer to the instructions. */
+function attachFilter(fd: number, filter: Uint8Array): void {
+  const program = Buffer.alloc(16)
+  program.writeUInt16LE(filter.length / 8, 0)
+  program.writeBigUInt64LE(koffi.address(filter), 8)
+  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, program)
+}
+
+/** struct packet_mreq. Interface 0 has no promiscuous mode: every interface would need its own membership. */
+function joinPromiscuous(fd: number, ifindex: number): void {
+  if (ifindex === 0) throw new RangeError('promiscuous mode needs an interface')
+  const request = Buffer.alloc(16)
+  request.writeInt32LE(ifindex, 0)
+  request.writeUInt16LE(PACKET_MR_PROMISC, 4)
+  setOption(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request)
+}
+
+/** struct sockaddr_ll. */
+function linkAddress(ifindex: number): Buffer {
+  const address = Buffer.alloc(20)
+  address.writeUInt16LE(AF_PACKET, 0)
+  address.writeUInt16BE(ETH_P_ALL, 2)
+  address.writeInt32LE(ifindex, 4)
+  return address
+}
