@@ -1,0 +1,101 @@
+import type { CaseResult, CheckResult, LedgerRow } from './result.ts'
+import { bold, dim, paint, type Style, statusWord, wrap } from './style.ts'
+
+const DETAIL_LINES = 8
+const DIFFERENCES = 6
+const FRAMES = 3
+const LEDGER_ROWS = 8
+
+/**
+ * A failed or unjudged case on one screen: requirement and RFC section, expected and seen, tap and frame number in the
+ * evidence file. What does not fit is in the run directory, and the text says how much that is.
+ */
+export function failureText(result: CaseResult, style: Style): string {
+  return [
+    headline(result, style),
+    ...wrap(result.title, style.columns, '  '),
+    ...result.covers.flatMap(one => wrap(`${one.id} ${one.level}, ${one.rfc}: ${one.text}`, style.columns, '  ')),
+    ...reasons(result, style),
+    ...ledgerLines(result.ledger, style),
+    ...earlierAttempts(result),
+  ].join('\n')
+}
+
+function headline(result: CaseResult, style: Style): string {
+  const word = paint(style, result.status, statusWord(result.status))
+  return `${word}  ${bold(style, result.id)}  ${dim(style, `${result.target}, ${result.file}:${result.line}`)}`
+}
+
+/** The checks that decided; a case without any (its stage broke) has its own message. */
+function reasons(result: CaseResult, style: Style): string[] {
+  const decisive = result.checks.filter(check => check.status === result.status)
+  if (decisive.length === 0) return wrap(result.message, style.columns, '  ')
+  const shown = decisive.slice(0, 2).flatMap(check => checkLines(check, style))
+  return [...shown, ...more(decisive.length - 2, 'more checks say so in result.json', '  ')]
+}
+
+function checkLines(check: CheckResult, style: Style): string[] {
+  const details = check.details.slice(0, DETAIL_LINES)
+  return [
+    ...wrap(`${bold(style, check.check)} (line ${check.line}): ${check.message}`, style.columns, '  '),
+    ...details.flatMap(line => line.split('\n')).map(line => `    ${line}`),
+    ...more(check.details.length - DETAIL_LINES, 'more lines in result.json', '    '),
+    ...differenceLines(check, style),
+    ...evidenceLines(check),
+    ...(check.method === undefined ? [] : [`    absence shown by: ${check.method}`]),
+  ]
+}
+
+function differenceLines(check: CheckResult, style: Style): string[] {
+  const shown = check.differences.slice(0, DIFFERENCES)
+  const rows = shown.map(({ field, expected, seen }) => [
+    field,
+    `expected ${expected}`,
+    paint(style, check.status, `seen ${seen}`),
+  ])
+  return [
+    ...columns(rows).map(line => `    ${line}`),
+    ...more(check.differences.length - DIFFERENCES, 'more differences in result.json', '    '),
+  ]
+}
+
+function evidenceLines(check: CheckResult): string[] {
+  const shown = check.evidence.slice(0, FRAMES)
+  return [
+    ...shown.map(({ tap, file, frame, note }) => `    tap ${tap}, frame ${frame} of ${file}: ${note}`),
+    ...more(check.evidence.length - FRAMES, 'more frames there', '    '),
+  ]
+}
+
+function ledgerLines(rows: readonly LedgerRow[], style: Style): string[] {
+  if (rows.length === 0) return []
+  const head = ['stream', 'tap', 'layer', 'dir', 'sent', 'copies']
+  const body = rows
+    .slice(0, LEDGER_ROWS)
+    .map(row => [row.stream, row.tap, row.layer, row.direction, String(row.sent), String(row.copies)])
+  const [title, ...lines] = columns([head, ...body])
+  return [
+    `  ${dim(style, title ?? '')}`,
+    ...lines.map(line => `  ${line}`),
+    ...more(rows.length - LEDGER_ROWS, 'more ledger rows in result.json', '  '),
+  ]
+}
+
+function earlierAttempts(result: CaseResult): string[] {
+  return result.attempts.map((one, i) => `  attempt ${i + 1}: ${statusWord(one.status)} ${one.message}`)
+}
+
+function more(count: number, what: string, indent: string): string[] {
+  return count > 0 ? [`${indent}(${count} ${what})`] : []
+}
+
+/** Left-aligned columns; the last one is not padded, so colour codes there cost no width. */
+function columns(rows: readonly string[][]): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map(row => row[i]?.length ?? 0)))
+  return rows.map(row =>
+    row
+      .map((text, i) => (i === row.length - 1 ? text : text.padEnd(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  )
+}

@@ -1,0 +1,111 @@
+/** What the command line hands to each command: one type per file of this folder, filled by cli.ts. */
+export interface RunOptions {
+  /** YAML files and folders; empty: the default suites. */
+  suites: string[]
+  /** `NAME` or `NAME:FILE`; empty: reference. */
+  target: string[]
+  profile: string[]
+  sandbox: 'auto' | 'host' | 'vm'
+  filter?: string
+  seed?: number
+  out?: string
+  junit?: string
+  fault: string[]
+  waivers?: string
+  repeat: number
+  jobs?: number
+  keep: boolean
+  quiet: boolean
+}
+
+export interface JudgeOptions {
+  directory: string
+  junit?: string
+  waivers?: string
+  quiet: boolean
+}
+
+export interface CheckOptions {
+  suites: string[]
+  profile: string[]
+}
+
+export interface ListOptions {
+  suites: string[]
+  requirements: boolean
+  json: boolean
+}
+
+export interface ExplainOptions {
+  id: string
+}
+
+export interface FaultsOptions {
+  suites: string[]
+  /** Also run the faults of our own parts: generators, control plane. */
+  self: boolean
+  json: boolean
+}
+
+export interface SendOptions {
+  interface?: string
+  netns?: string
+  pcap?: string
+  group: string
+  port: number
+  source?: string
+  ttl: number
+  count: number
+  pps?: number
+  /** Ethernet frame without FCS. */
+  size: number
+}
+
+export interface JoinOptions {
+  interface: string
+  netns?: string
+  group: string[]
+  version: 1 | 2 | 3
+  address?: string
+  mode?: 'include' | 'exclude'
+  source: string[]
+  seconds?: number
+}
+
+export interface CaptureOptions {
+  interface: string
+  netns?: string
+  filter?: string
+  write: string
+  count?: number
+  seconds?: number
+}
+
+export interface LabOptions {
+  action: 'up' | 'down' | 'status' | 'shell'
+  /** up: a suite whose topology to take. */
+  suite?: string
+  target?: string
+  fault: string[]
+  /** down, status, shell: which lab, when there are several. */
+  lab?: string
+  /** shell: a pod or a node; the rest is a program to run instead of a shell. */
+  place?: string
+  program: string[]
+  all: boolean
+  json: boolean
+}
+
+export interface McastOptions {
+  table: 'group' | 'subscriber' | 'drops'
+  action: 'list' | 'add' | 'delete'
+  /** A group, or `all`. */
+  group?: string
+  node?: string
+  lab?: string
+  json: boolean
+}
+
+export interface ProbeOptions {
+  json: boolean
+}

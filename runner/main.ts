@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+import { cli } from './cli.ts'
+import { Interrupted } from './io.ts'
+
+const stop = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    // The second time asks for no teardown: what a run made is unnamed and dies with this process.
+    if (stop.signal.aborted) process.exit(new Interrupted(name).exitCode)
+    stop.abort(new Interrupted(name))
+  })
+}
+for (const stream of [process.stdout, process.stderr]) {
+  // `castproof list | head`: the reader has read enough.
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
+const { stdout, stderr, env } = process
+process.exitCode = await cli(process.argv.slice(2), { stdout, stderr, env, cwd: process.cwd(), signal: stop.signal })
