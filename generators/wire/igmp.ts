@@ -145,7 +145,7 @@ export function groupRecords(frame: Uint8Array, at: number, end: number): GroupR
   const walk: GroupRecordWalk = {
     at: nextAt,
     index: -1,
-    malformed: undefined,
+    malformed: nextAt > stop ? { at, why: 'Membership Report shorter than 8 octets' } : undefined,
     next() {
       if (walk.malformed || walk.index + 1 >= count) return false
       walk.malformed = recordTrouble(frame, nextAt, stop, walk.index + 2, count)
