@@ -5,6 +5,7 @@ const DETAIL_LINES = 8
 const DIFFERENCES = 6
 const FRAMES = 3
 const LEDGER_ROWS = 8
+const OTHER_CHECKS = 3
 
 /**
  * A failed or unjudged case on one screen: requirement and RFC section, expected and seen, tap and frame number in the
@@ -30,14 +31,22 @@ function headline(result: CaseResult, style: Style): string {
 function reasons(result: CaseResult, style: Style): string[] {
   const decisive = result.checks.filter(check => check.status === result.status)
   if (decisive.length === 0) return wrap(result.message, style.columns, '  ')
-  const shown = decisive.slice(0, 2).flatMap(check => checkLines(check, style))
-  return [...shown, ...more(decisive.length - 2, 'more checks say so in result.json', '  ')]
+  const [first, ...others] = decisive
+  return [
+    ...(first === undefined ? [] : checkLines(first, style)),
+    ...others.slice(0, OTHER_CHECKS).flatMap(check => messageLines(check, style)),
+    ...more(others.length - OTHER_CHECKS, 'more checks say so in result.json', '  '),
+  ]
+}
+
+function messageLines(check: CheckResult, style: Style): string[] {
+  return wrap(`${bold(style, check.check)} (line ${check.line}): ${check.message}`, style.columns, '  ')
 }
 
 function checkLines(check: CheckResult, style: Style): string[] {
   const details = check.details.slice(0, DETAIL_LINES)
   return [
-    ...wrap(`${bold(style, check.check)} (line ${check.line}): ${check.message}`, style.columns, '  '),
+    ...messageLines(check, style),
     ...details.flatMap(line => line.split('\n')).map(line => `    ${line}`),
     ...more(check.details.length - DETAIL_LINES, 'more lines in result.json', '    '),
     ...differenceLines(check, style),
