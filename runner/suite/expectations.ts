@@ -131,6 +131,7 @@ export interface IgmpWant extends Window {
   igmp: IgmpFields
   ipv4?: FrameSpec['ipv4']
   ethernet?: FrameSpec['ethernet']
+  groupMac?: true
   /** In each pod. Left out in the suite: at least one. */
   count: Amount
   /** There whenever `count` allows none: proof that the tap saw what came after. */

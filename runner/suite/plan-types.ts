@@ -108,6 +108,8 @@ export type Action =
   | {
       action: 'send'
       pods: string[]
+      /** Sent out of this node's uplink instead, as it stands: `pods` is empty. */
+      node?: string
       /** Without `number` and `name`: one stream for each pod, numbered when it starts. */
       stream: Omit<StreamSpec, 'number' | 'name'>
       /** Pods that must have seen a probe before the first frame leaves (RFC 3918 §3.1 priming). */
@@ -143,6 +145,8 @@ export type Condition =
   | {
       until: 'subscribed' | 'unsubscribed'
       node: string
+      /** All of them, `node` first, when it is more than one. */
+      nodes?: string[]
       group: number
       subscriber: { pod: string } | { node: string }
     }

@@ -1,0 +1,502 @@
+import type { z } from 'zod'
+import type { FrameSpec } from '../../generators/frame-spec.ts'
+import type {
+  Amount,
+  Bound,
+  CheckName,
+  Control,
+  CopyCount,
+  ExpectationWants,
+  StreamWant,
+  SubscriberWant,
+} from './expectations.ts'
+import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
+import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
+import type { Names, References } from './names.ts'
+import type { Settings } from './plan-types.ts'
+import { oneKey } from './step-schema.ts'
+import { didYouMean } from './suggest.ts'
+
+/** What expectations need to know of the steps before them. */
+export interface StepFacts {
+  /** Senders of a `send` step; undefined when there is no such step or it was not readable. */
+  senders(stream: string): readonly string[] | undefined
+  /** Pods that have joined the stream's groups when it starts, or why that cannot be told. */
+  members(stream: string): { pods: readonly string[] } | { unclear: string }
+  settings: Settings
+}
+
+/** An expectation as read: what is left to do is the control of an absence, see `controls.ts`. */
+export type ReadExpectation = { [Name in CheckName]: { check: Name; want: Draft<Name> } }[CheckName]
+
+/** `control` may still be missing: another expectation of the case will serve. */
+export type Draft<Name extends CheckName> = Name extends 'not-delivered'
+  ? Omit<ExpectationWants['not-delivered'], 'control'> & { control?: Control }
+  : ExpectationWants[Name]
+
+/** One item of `expect`. */
+export function expectationList(
+  names: Names,
+  refs: References,
+  facts: StepFacts,
+): Leaf<(ReadExpectation | undefined)[]> {
+  const schemas = expectationSchemas(names, refs, facts)
+  const tagged = Object.fromEntries(
+    Object.entries(schemas).map(([check, schema]) => [check, schema.transform((want: unknown) => ({ check, want }))]),
+  ) as unknown as Record<string, z.ZodType<ReadExpectation>>
+  return list(oneKey(tagged, 'expectation'), 'expectations', { min: 1 })
+}
+
+const SENDS = ['send'] as const
+
+/** The YAML form of each check, one schema for each key, bound to the names of a case. */
+export function expectationSchemas(names: Names, refs: References, facts: StepFacts) {
+  const window = { after: refs.anyStep.exactOptional(), before: refs.anyStep.exactOptional() }
+  const stream = { stream: refs.step(SENDS), from: refs.endpoints.exactOptional(), ...window }
+  const fields = frameShape(refs)
+  const shapes = { window, stream, fields }
+  return {
+    ...deliverySchemas(refs, shapes, facts),
+    replication: replicationSchema(names, refs, shapes, facts),
+    encapsulated: encapsulatedSchema(names, refs, shapes, facts),
+    membership: membershipSchema(names, refs),
+    igmp: igmpSchema(refs, shapes),
+    ...timeSchemas(refs, shapes, facts),
+    drops: dropsSchema(refs),
+    output: outputSchema(refs),
+  } satisfies Record<CheckName, z.ZodType>
+}
+
+interface Shapes {
+  window: { after: z.ZodExactOptional<Leaf<string>>; before: z.ZodExactOptional<Leaf<string>> }
+  stream: Shapes['window'] & { stream: Leaf<string>; from: z.ZodExactOptional<Leaf<string[]>> }
+  fields: ReturnType<typeof frameShape>
+}
+
+type Context = { issues: { push(issue: object): void } }
+type Mistake = (code: string, message: string, hint?: string, path?: PropertyKey[]) => void
+
+/** Problems found only when several keys of one mapping are looked at together. */
+function mistakes(context: unknown, input: unknown): Mistake {
+  return (code, message, hint, path = []) =>
+    (context as Context).issues.push({ code: 'custom', message, input, path, params: { code, hint } })
+}
+
+/** `from` must be senders of the stream, else an expectation about nobody would hold for ever. */
+function checkFrom(want: StreamWant, facts: StepFacts, mistake: Mistake): void {
+  const senders = facts.senders(want.stream)
+  if (!senders || !want.from) return
+  const strangers = want.from.filter(pod => !senders.includes(pod))
+  if (strangers.length > 0)
+    mistake(
+      'not-a-sender',
+      `${strangers.join(', ')} does not send \`${want.stream}\``,
+      `it is sent by ${senders.join(', ')}`,
+      ['from'],
+    )
+}
+
+function split<T extends Partial<FrameSpec>>(given: T) {
+  const { ethernet, vlan, ipv4, udp, igmp, vxlan, inner, payload, ...rest } = given
+  const layers = { ethernet, vlan, ipv4, udp, igmp, vxlan, inner, payload }
+  const spec = Object.fromEntries(Object.entries(layers).filter(([, value]) => value !== undefined)) as FrameSpec
+  return { rest, fields: takeGroupMac(spec) }
+}
+
+function deliverySchemas(refs: References, { stream, fields }: Shapes, facts: StepFacts) {
+  const control = mapping({ stream: refs.step(SENDS), to: refs.endpoints })
+  return {
+    delivered: mapping({
+      ...stream,
+      to: refs.endpoints,
+      frames: int(1, 100_000_000).exactOptional(),
+      ...fields,
+    }).transform((given, context): Draft<'delivered'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      const { rest, fields } = split(given)
+      return { ...rest, ...fields }
+    }),
+    'not-delivered': mapping({
+      ...stream,
+      to: refs.endpoints,
+      control: control.exactOptional(),
+      allowWeaker: bool().exactOptional(),
+    }).transform((given, context): Draft<'not-delivered'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      return { ...given, allowWeaker: (given.allowWeaker ?? true) && facts.settings.allowWeakerFence }
+    }),
+    duplicates: mapping({ ...stream, at: refs.endpoints }).transform((given, context): Draft<'duplicates'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      return given
+    }),
+    order: mapping({ ...stream, at: refs.endpoints }).transform((given, context): Draft<'order'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      return given
+    }),
+    content: mapping({ ...stream, at: refs.endpoints, ...fields }).transform((given, context): Draft<'content'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      const { rest, fields } = split(given)
+      return { ...rest, ...fields }
+    }),
+  }
+}
+
+const copies = () => int(0, 100_000, 'copies of each datagram')
+
+function replicationSchema(names: Names, refs: References, { stream }: Shapes, facts: StepFacts) {
+  const node = mapping({
+    uplinkOut: copies().exactOptional(),
+    uplinkIn: copies().exactOptional(),
+    overlayOut: copies().exactOptional(),
+    overlayIn: copies().exactOptional(),
+  })
+  const pods = keyed('a role', name => refs.endpoints.safeParse(name), copies())
+  const nodes = keyed('a node', name => refs.node.safeParse(name), node)
+  return mapping({
+    ...stream,
+    members: refs.endpoints
+      .or(
+        leaf<string[]>({ const: 'none' }, (value, problem) =>
+          value === 'none' ? [] : problem('bad-members', 'expected endpoints, or none'),
+        ),
+      )
+      .exactOptional(),
+    pods: pods.exactOptional(),
+    nodes: nodes.exactOptional(),
+  }).transform((given, context): Draft<'replication'> => {
+    const mistake = mistakes(context, given)
+    checkFrom(given, facts, mistake)
+    const { members, pods, nodes, ...want } = given
+    const senders = want.from ?? facts.senders(want.stream) ?? []
+    const listed = explicitCounts(pods, nodes)
+    if (listed.length > 0 && members)
+      mistake('bad-replication', 'members and counts exclude each other', 'members derives all counts', ['members'])
+    if (listed.length > 0) return { ...want, senders: senders.map(pod => ({ pod, counts: listed })) }
+    const derived = members ? { pods: members } : facts.members(want.stream)
+    if ('unclear' in derived) {
+      mistake(
+        'unclear-members',
+        `who are the members? ${derived.unclear}`,
+        'members: [rx, …], or pods: and nodes: with exact counts',
+        ['stream'],
+      )
+      return { ...want, senders: [] }
+    }
+    return { ...want, senders: senders.map(pod => ({ pod, counts: derivedCounts(names, pod, derived.pods) })) }
+  })
+}
+
+interface Keyed<V> {
+  keys: string[]
+  value: V
+}
+
+/** A mapping whose keys are references; each key stands for the pods or the node that it names. */
+function keyed<V>(
+  what: string,
+  resolve: (name: string) => z.ZodSafeParseResult<string[] | string>,
+  item: z.ZodType<V>,
+): Leaf<Keyed<V>[]> {
+  return leaf<Keyed<V>[]>({ type: 'object' }, (value, problem) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return problem('wrong-type', `expected a mapping from ${what}, ${found(value)}`)
+    const all: Keyed<V>[] = []
+    for (const [name, inner] of Object.entries(value)) {
+      const key = resolve(name)
+      const result = item.safeParse(inner)
+      if (!key.success) report(key.error, problem, [name])
+      else if (result.success) all.push({ keys: [key.data].flat(), value: result.data })
+      if (!result.success) report(result.error, problem, [name])
+    }
+    return all
+  })
+}
+
+function report(error: z.ZodError, problem: Mistake, path: PropertyKey[]): void {
+  for (const issue of error.issues) {
+    const params = (issue as { params?: { code?: string; hint?: string } }).params
+    const message =
+      issue.code === 'unrecognized_keys'
+        ? `unknown key ${issue.keys.map(key => `\`${key}\``).join(', ')}`
+        : issue.message
+    const hint = issue.code === 'unrecognized_keys' ? issue.message.split('\n')[0] : params?.hint
+    problem(params?.code ?? 'unknown-key', message, hint, [...path, ...issue.path])
+  }
+}
+
+interface NodeCounts {
+  uplinkOut?: number
+  uplinkIn?: number
+  overlayOut?: number
+  overlayIn?: number
+}
+
+function explicitCounts(pods: Keyed<number>[] = [], nodes: Keyed<NodeCounts>[] = []): CopyCount[] {
+  const ofPods = pods.flatMap(({ keys, value }) => keys.map((pod): CopyCount => ({ place: 'pod', pod, copies: value })))
+  const ofNodes = nodes.flatMap(({ keys, value }) => keys.flatMap(node => nodeCounts(node, value)))
+  return [...ofPods, ...ofNodes]
+}
+
+function nodeCounts(node: string, counts: NodeCounts): CopyCount[] {
+  const all: [CopyCount & { place: 'uplink' | 'overlay' }, number | undefined][] = [
+    [{ place: 'uplink', node, direction: 'out', copies: 0 }, counts.uplinkOut],
+    [{ place: 'uplink', node, direction: 'in', copies: 0 }, counts.uplinkIn],
+    [{ place: 'overlay', node, direction: 'out', copies: 0 }, counts.overlayOut],
+    [{ place: 'overlay', node, direction: 'in', copies: 0 }, counts.overlayIn],
+  ]
+  return all.flatMap(([count, copies]) => (copies === undefined ? [] : [{ ...count, copies }]))
+}
+
+/**
+ * One copy per member pod, none to any other pod of the case, none back to the sender; one tunnel packet to each remote
+ * node with members, none sent on by it (ARCHITECTURE section 4; RFC 4541 §2.1.2).
+ */
+function derivedCounts(names: Names, sender: string, members: readonly string[]): CopyCount[] {
+  const home = names.nodeOf(sender)
+  const receivers = new Set(members.filter(pod => pod !== sender))
+  const remote = new Set([...receivers].map(pod => names.nodeOf(pod)).filter(node => node !== home))
+  const pods = [...new Set([...names.roles.values()].flat())]
+  const counts: CopyCount[] = pods.map(pod => ({ place: 'pod', pod, copies: receivers.has(pod) ? 1 : 0 }))
+  for (const node of names.nodes) {
+    const outgoing = node === home ? remote.size : 0
+    const incoming = remote.has(node) ? 1 : 0
+    counts.push(
+      ...nodeCounts(node, { uplinkOut: outgoing, uplinkIn: incoming, overlayOut: outgoing, overlayIn: incoming }),
+    )
+  }
+  return counts
+}
+
+function encapsulatedSchema(names: Names, refs: References, { stream }: Shapes, facts: StepFacts) {
+  const { ethernet, vlan, ipv4, udp, vxlan } = frameShape(refs)
+  return mapping({
+    ...stream,
+    fromNodes: refs.nodes.exactOptional(),
+    toNodes: refs.nodes.exactOptional(),
+    vni: int(0, 0xffffff).exactOptional(),
+    udpPort: int(1, 65_535, 'a UDP port').exactOptional(),
+    levels: int(1, 4).exactOptional(),
+    outer: mapping({ ethernet, vlan, ipv4, udp, vxlan }).exactOptional(),
+    innerDst: oneOf(['groupMac']).exactOptional(),
+  }).transform((given, context): Draft<'encapsulated'> => {
+    const mistake = mistakes(context, given)
+    checkFrom(given, facts, mistake)
+    const { outer, innerDst, levels, ...want } = given
+    const senders = want.from ?? facts.senders(want.stream) ?? []
+    const fromNodes = want.fromNodes ?? [...new Set(senders.map(pod => names.nodeOf(pod)))]
+    const members = want.toNodes ? { pods: [] } : facts.members(want.stream)
+    if ('unclear' in members)
+      mistake('unclear-members', `to which nodes? ${members.unclear}`, 'toNodes: [n2, n3]', ['stream'])
+    const pods = 'unclear' in members ? [] : members.pods
+    const toNodes =
+      want.toNodes ?? [...new Set(pods.map(pod => names.nodeOf(pod)))].filter(node => !fromNodes.includes(node))
+    if (toNodes.length === 0 && !('unclear' in members))
+      mistake(
+        'no-remote-member',
+        'no other node has a member of this stream',
+        'toNodes: [n2], or a member on another node',
+        ['stream'],
+      )
+    const taken = outer ? takeGroupMac(outer as FrameSpec).fields : undefined
+    return {
+      ...want,
+      fromNodes,
+      toNodes,
+      levels: levels ?? 1,
+      ...(taken ? { outer: taken } : {}),
+      ...(innerDst ? { groupMac: true as const } : {}),
+    }
+  })
+}
+
+function membershipSchema(names: Names, refs: References) {
+  const detailed = mapping({
+    pod: refs.endpoints.exactOptional(),
+    node: refs.node.exactOptional(),
+    mode: oneOf(['include', 'exclude']).exactOptional(),
+    sources: refs.addresses.exactOptional(),
+  })
+  const subscriber = leaf<SubscriberWant[]>(
+    { anyOf: [{ type: 'string' }, { type: 'object', properties: { pod: {}, node: {}, mode: {}, sources: {} } }] },
+    (value, problem) => {
+      if (typeof value === 'string') {
+        if (names.nodes.includes(value) && !names.roles.has(value)) return [{ node: value }]
+        const pods = refs.endpoints.safeParse(value)
+        if (pods.success) return pods.data.map(pod => ({ pod }))
+        return problem(
+          'unknown-subscriber',
+          `\`${value}\` is neither a role nor a node`,
+          didYouMean(value, [...names.roles.keys(), ...names.nodes]),
+        )
+      }
+      const result = detailed.safeParse(value)
+      if (!result.success) {
+        report(result.error, problem, [])
+        return undefined
+      }
+      const { pod, node, ...filter } = result.data
+      if ((pod === undefined) === (node === undefined))
+        return problem('bad-subscriber', 'a subscriber is a pod or a node', '{ pod: rx } or { node: n2 }')
+      return node === undefined ? pod!.map(each => ({ pod: each, ...filter })) : [{ node, ...filter }]
+    },
+  )
+  return mapping({
+    step: refs.step(['snapshot']),
+    node: refs.node,
+    group: refs.group,
+    subscribers: list(subscriber, 'subscribers'),
+  }).transform(({ subscribers, ...want }): Draft<'membership'> => ({ ...want, subscribers: subscribers.flat() }))
+}
+
+/** `3`, or `{ atLeast: 1, atMost: 3 }`. */
+export const amount: Leaf<Amount> = leaf<Amount>(
+  {
+    anyOf: [
+      { type: 'integer', minimum: 0 },
+      {
+        type: 'object',
+        properties: { atLeast: { type: 'integer' }, atMost: { type: 'integer' } },
+        minProperties: 1,
+        additionalProperties: false,
+      },
+    ],
+  },
+  (value, problem) => {
+    if (typeof value === 'number' && Number.isInteger(value) && value >= 0) return value
+    const bounds = mapping({ atLeast: int(0, 1e12).exactOptional(), atMost: int(0, 1e12).exactOptional() }).safeParse(
+      value,
+    )
+    const good = bounds.success && Object.keys(bounds.data).length > 0
+    if (good && (bounds.data.atLeast ?? 0) <= (bounds.data.atMost ?? Infinity)) return bounds.data
+    return problem(
+      'bad-amount',
+      `expected a number or bounds, ${found(value)}`,
+      '3, { atLeast: 1 }, { atMost: 3 } or both',
+    )
+  },
+)
+
+function allowsNone(count: Amount): boolean {
+  return typeof count === 'number' ? count === 0 : (count.atLeast ?? 0) === 0
+}
+
+function igmpSchema(refs: References, { window }: Shapes) {
+  const { ethernet } = frameShape(refs)
+  return mapping({
+    ...window,
+    endpoint: refs.endpoints,
+    direction: oneOf(['in', 'out']),
+    version: oneOf([1, 2, 3]).exactOptional(),
+    ...igmpShape(refs),
+    ipv4: ipv4Schema(refs).exactOptional(),
+    ethernet,
+    count: amount.exactOptional(),
+    control: mapping({ stream: refs.step(SENDS), to: refs.endpoints }).exactOptional(),
+  }).transform((given): Draft<'igmp'> => {
+    const { endpoint, direction, version, ipv4, ethernet, count, control, after, before, ...igmp } = given
+    const optional = { after, before, version, control }
+    const taken = takeGroupMac(ethernet ? { ethernet } : {})
+    return {
+      ...(Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)) as object),
+      pods: endpoint,
+      direction,
+      igmp: igmp as Draft<'igmp'>['igmp'],
+      ...(ipv4 ? { ipv4 } : {}),
+      ...(taken.fields?.ethernet ? { ethernet: taken.fields.ethernet } : {}),
+      ...(taken.groupMac ? { groupMac: true as const } : {}),
+      count: count ?? { atLeast: 1 },
+    }
+  })
+}
+
+/** Whether this expectation is (also) about something that must not have been seen, and so needs a control. */
+export function needsControl(expectation: ReadExpectation): boolean {
+  if (expectation.check === 'not-delivered') return true
+  return expectation.check === 'igmp' && allowsNone(expectation.want.count)
+}
+
+function timeSchemas(refs: References, { stream }: Shapes, facts: StepFacts) {
+  const { timing } = facts.settings
+  const maxMs = leaf<number>({ type: 'number', exclusiveMinimum: 0 }, (value, problem) =>
+    typeof value === 'number' && value > 0 && value <= 3_600_000
+      ? value
+      : problem('out-of-range', `expected milliseconds above 0, ${found(value)}`, 'maxMs: 0.5'),
+  ).exactOptional()
+  const bound = (given: number | undefined, byProfile: number | undefined): Bound => {
+    const limit = given ?? byProfile
+    return { ...(limit === undefined ? {} : { maxMs: limit }), enforced: timing.enforced }
+  }
+  const delay = (kinds: readonly string[]) =>
+    mapping({
+      stream: refs.step(SENDS),
+      from: refs.endpoints.exactOptional(),
+      to: refs.endpoints,
+      step: refs.step(kinds),
+      maxMs,
+    })
+  return {
+    latency: mapping({ ...stream, to: refs.endpoints, maxMs }).transform((given, context): Draft<'latency'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      return { ...given, ...bound(given.maxMs, timing.latencyMs) }
+    }),
+    'join-delay': delay(['join', 'igmp', 'run', 'group', 'link']).transform((given, context): Draft<'join-delay'> => {
+      checkFrom(given, facts, mistakes(context, given))
+      return { ...given, ...bound(given.maxMs, timing.joinDelayMs) }
+    }),
+    'leave-delay': delay(['leave', 'igmp', 'stop', 'kill', 'group', 'link']).transform(
+      (given, context): Draft<'leave-delay'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        return { ...given, ...bound(given.maxMs, timing.leaveDelayMs) }
+      },
+    ),
+  }
+}
+
+function dropsSchema(refs: References) {
+  const snapshot = refs.step(['snapshot'])
+  const pair = list(snapshot, 'two snapshots')
+  return mapping({
+    between: pair,
+    node: refs.node,
+    reasons: leaf<Record<string, Amount>>({ type: 'object', minProperties: 1 }, (value, problem) => {
+      const names = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+      if (names.length === 0)
+        return problem(
+          'wrong-type',
+          `expected drop reasons and amounts, ${found(value)}`,
+          'reasons: { bad-checksum: 1 }',
+        )
+      const reasons: Record<string, Amount> = {}
+      for (const [name, inner] of names) {
+        const result = amount.safeParse(inner)
+        if (result.success) reasons[name] = result.data
+        else report(result.error, problem, [name])
+      }
+      return reasons
+    }),
+  }).transform(({ between, ...want }, context): Draft<'drops'> => {
+    const [first, second] = between
+    if (between.length !== 2 || first === second || first === undefined || second === undefined)
+      mistakes(context, between)('bad-between', 'expected two different snapshots', 'between: [before, after]', [
+        'between',
+      ])
+    return { ...want, between: [first ?? '', second ?? ''] }
+  })
+}
+
+function outputSchema(refs: References) {
+  return mapping({
+    program: refs.step(['run']),
+    source: oneOf(['stdout', 'stderr']).exactOptional(),
+    contains: text().exactOptional(),
+    equals: list(text('a line'), 'lines').exactOptional(),
+    count: amount.exactOptional(),
+    exitCode: int(0, 255).exactOptional(),
+  }).transform((given, context): Draft<'output'> => {
+    const { program, source, ...want } = given
+    const wanted = ['contains', 'equals', 'count', 'exitCode'].some(key => key in given)
+    if (!wanted)
+      mistakes(context, given)('empty-output', 'says nothing about the output', 'contains, equals, count or exitCode')
+    return { step: program, source: source ?? 'stdout', ...want }
+  })
+}
