@@ -1,9 +1,9 @@
-import type { z } from 'zod'
 import type { Ledger } from '../../captures/ledger-types.ts'
 import type { Recording } from '../../captures/record.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
 import type { Difference, LedgerRow, Status } from '../../reports/result.ts'
 import type { Observation, StreamRole } from '../observation.ts'
+import type { CheckName } from '../suite/expectations.ts'
 import type { PlannedCase } from '../suite/plan-types.ts'
 
 /**
@@ -11,12 +11,10 @@ import type { PlannedCase } from '../suite/plan-types.ts'
  * never sleeps, reads no clock, and asks the recording for bytes only by frame index.
  */
 export interface Check<P> {
-  /** Its key in the YAML. */
-  name: string
+  /** Its key in the YAML; the shape of `want` is that key's in `ExpectationWants`. */
+  name: CheckName
   /** One line for `explain` and the editor. */
   about: string
-  /** Shape of `want` after planning: pods by name, groups and addresses as numbers, streams by step id. */
-  schema: z.ZodType<P>
   judge(want: P, sent: Sent, seen: Seen): Verdict
 }
 
@@ -26,10 +24,15 @@ export interface Verdict {
   details?: string[]
   differences?: Difference[]
   /** Frames that show it, by index in the recording. */
-  frames?: { frame: number; note: string }[]
+  frames?: FrameNote[]
   method?: string
   measurements?: Record<string, number>
   rows?: LedgerRow[]
+}
+
+export interface FrameNote {
+  frame: number
+  note: string
 }
 
 /** A stream as it was handed to the kernel. */
@@ -59,10 +62,28 @@ export interface Sent {
   serving(stream: number, role: StreamRole): SentStream[]
 }
 
+export interface NodeSite {
+  name: string
+  address: number
+  uplinkTap: string
+  overlayTap: string
+}
+
+export interface PodSite {
+  name: string
+  node: string
+  address: number
+  mac: number
+  /** Where its unicast frames go first; left out: not known, suites have to give it. */
+  gatewayMac?: number
+  podTap: string
+  nodeTap: string
+}
+
 /** Where things stand: pods, nodes and their taps. */
 export interface SiteMap {
-  nodes: { name: string; address: number; uplinkTap: string; overlayTap: string }[]
-  pods: { name: string; node: string; address: number; mac: number; podTap: string; nodeTap: string }[]
+  nodes: NodeSite[]
+  pods: PodSite[]
   overlay: { udpPort: number; vni: number }
 }
 
@@ -79,4 +100,6 @@ export interface Seen {
   stepTimeNs(step: string, phase: 'start' | 'end'): number | undefined
   /** Frames that the tap's ring lost; any loss makes absence and exactness there inconclusive. */
   tapDropped(name: string): number
+  /** Why the tap's file does not hold all that passed (it ends early, it cannot be read), in one line. */
+  tapTrouble(name: string): string | undefined
 }

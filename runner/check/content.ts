@@ -1,0 +1,78 @@
+import { DIRECTION } from '../../captures/record.ts'
+import type { Difference as WireDifference } from '../../generators/wire/field.ts'
+import { ipv4 } from '../../generators/wire/ipv4.ts'
+import type { ContentWant } from '../suite/expectations.ts'
+import { contentDifference } from './bytes-compare.ts'
+import type { Check, FrameNote, Seen, Sent, SentStream } from './check.ts'
+import { sightingsIn } from './copies.ts'
+import { fieldDifferences } from './copy-fields.ts'
+import { differenceText, readable } from './field-text.ts'
+import { conclude, type Finding, inconclusive, pass } from './findings.ts'
+import { innerIpAt } from './inner.ts'
+import { tapFault } from './places.ts'
+import { controlState } from './proof.ts'
+import { counted } from './ranges.ts'
+import { eachPair, type Pair } from './receivers.ts'
+
+/** One L2-like domain: TTL, options and payload reach the members untouched (RFC 1812 §5.2.1 is for routers only). */
+export const content: Check<ContentWant> = {
+  name: 'content',
+  about: 'IP header and everything after it are at each pod the bytes that were sent',
+  judge(want, sent, seen) {
+    const findings = eachPair(want, want.at, sent, seen, pair => atPod(want, pair, sent, seen))
+    return conclude(
+      findings,
+      `copies of ${want.stream} at ${counted(want.at.length, 'pod')} are the bytes that were sent`,
+    )
+  },
+}
+
+const SHOWN = 3
+
+function atPod(want: ContentWant, { selection, pod }: Pair, sent: Sent, seen: Seen): Finding {
+  const { stream } = selection
+  let copies = 0
+  let wrong = 0
+  let first: WireDifference[] = []
+  const frames: FrameNote[] = []
+  for (const i of sightingsIn(seen, selection, seen.tapIndex(pod.podTap), DIRECTION.in)) {
+    copies++
+    const differences = differencesOf(want, stream, seen, i)
+    if (differences.length === 0) continue
+    wrong++
+    if (first.length === 0) first = differences
+    if (frames.length < SHOWN)
+      frames.push({ frame: seen.ledger.frame(i), note: differences.map(d => differenceText(readable(d))).join('; ') })
+  }
+  if (copies === 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: no content to judge`)
+  if (wrong === 0) {
+    const doubt = tapFault(seen, [pod.podTap])
+    return doubt ? inconclusive(`content of ${stream.name} at ${pod.name}: ${doubt}`) : pass()
+  }
+  const differences = first.map(readable)
+  const message = `expected ${stream.name} unaltered at ${pod.name}, ${wrong} of ${copies} copies differ: ${differences.map(differenceText).join('; ')}`
+  const lost = controlState(seen, sent, stream, pod) === 'lost'
+  const status = lost ? 'inconclusive' : 'fail'
+  return { status, message: lost ? `${message}; path broken: unicast control lost too` : message, differences, frames }
+}
+
+function differencesOf(want: ContentWant, stream: SentStream, seen: Seen, sighting: number): WireDifference[] {
+  const fields = fieldDifferences(seen, want, sighting)
+  const { ledger } = seen
+  const frame = seen.recording.bytes(ledger.frame(sighting))
+  const at = innerIpAt(frame, ledger.innerAt(sighting))
+  const original = originalOf(stream, ledger.sequence(sighting), ledger.fragmentOffset(sighting))
+  if (!original || at < 0)
+    return [...fields, { field: 'fragment', at: 0, expected: 'as sent', actual: 'of none that was sent' }]
+  const difference = contentDifference(original.frame, original.at, frame, at)
+  return difference ? [...fields.filter(({ field }) => field !== difference.field), difference] : fields
+}
+
+/** The frame, or the fragment at this payload offset, as it was handed to the kernel. */
+function originalOf(stream: SentStream, sequence: number, fragmentOffset: number) {
+  for (const frame of stream.frames(sequence - (stream.spec.firstSequence ?? 0))) {
+    const at = innerIpAt(frame, 0)
+    if (at >= 0 && ipv4.fields.fragmentOffset.get(frame, at) * 8 === fragmentOffset) return { frame, at }
+  }
+  return undefined
+}

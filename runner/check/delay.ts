@@ -1,0 +1,53 @@
+import { DIRECTION } from '../../captures/record.ts'
+import type { PlannedStep } from '../suite/plan-types.ts'
+import type { PodSite, Seen, Sent, SentStream } from './check.ts'
+import { sightingsIn } from './copies.ts'
+import { igmpFrames, igmpIn, reports } from './igmp-frames.ts'
+
+/** The step of that id, also one that runs while a stream is under way. */
+export function stepOf(steps: readonly PlannedStep[], id: string): PlannedStep | undefined {
+  for (const step of steps) {
+    if (step.id === id) return step
+    const inner = step.action === 'send' ? stepOf(step.meanwhile, id) : undefined
+    if (inner) return inner
+  }
+  return undefined
+}
+
+/**
+ * When the change of step `id` reached the SUT from `pod`: the first report or leave about a group of the step at the
+ * node end of the pod's veth; for a change that is no message (kill, link, group), the step's own start.
+ */
+export function changeNs(seen: Seen, id: string, pod: PodSite): { ns: number; frame?: number } | undefined {
+  const startNs = seen.stepTimeNs(id, 'start')
+  const step = stepOf(seen.plan.steps, id)
+  if (startNs === undefined || !step) return undefined
+  if (step.action !== 'join' && step.action !== 'leave') return { ns: startNs }
+  const groups = step.groups ?? [step.group]
+  const where = { tap: seen.tapIndex(pod.nodeTap), direction: DIRECTION.in, afterNs: startNs, beforeNs: Infinity }
+  for (const frame of igmpFrames(seen.recording, where)) {
+    const bytes = seen.recording.bytes(frame)
+    const place = igmpIn(bytes)
+    if (place && groups.some(group => reports(bytes, place, group))) return { ns: seen.recording.timeNs(frame), frame }
+  }
+  return undefined
+}
+
+export function streamsFor(want: { stream: string; from?: string[] }, sent: Sent): SentStream[] {
+  return sent.of(want.stream).filter(stream => !want.from || want.from.includes(stream.pod))
+}
+
+/** Times of a stream's copies at a pod, ascending, with their frames. */
+export function arrivals(seen: Seen, stream: SentStream, pod: PodSite): { ns: number; frame: number }[] {
+  const selection = { stream, from: 0, to: stream.count }
+  const found: { ns: number; frame: number }[] = []
+  for (const i of sightingsIn(seen, selection, seen.tapIndex(pod.podTap), DIRECTION.in)) {
+    found.push({ ns: seen.ledger.timeNs(i), frame: seen.ledger.frame(i) })
+  }
+  return found
+}
+
+/** Hand-over times of a stream's first and last frame. */
+export function spanNs(stream: SentStream): { firstNs: number; lastNs: number } {
+  return { firstNs: stream.timeNs(0), lastNs: stream.timeNs(stream.count - 1) }
+}

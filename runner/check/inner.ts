@@ -1,0 +1,13 @@
+import { ETHER_TYPE, ethernet, isVlanType, vlan } from '../../generators/wire/ethernet.ts'
+import { ipv4HeaderLength } from '../../generators/wire/ipv4.ts'
+
+/** Offset of the IPv4 header behind the Ethernet header at `at` and its VLAN tags; -1 when there is none. */
+export function innerIpAt(frame: Uint8Array, at: number): number {
+  let type = ethernet.fields.etherType.get(frame, at)
+  let next = at + ethernet.length
+  while (isVlanType(type) && next + vlan.length <= frame.length) {
+    type = vlan.fields.etherType.get(frame, next)
+    next += vlan.length
+  }
+  return type === ETHER_TYPE.IPV4 && next + 20 <= frame.length && ipv4HeaderLength(frame, next) >= 20 ? next : -1
+}

@@ -1,0 +1,73 @@
+import { DIRECTION } from '../../captures/record.ts'
+import type { LatencyWant } from '../suite/expectations.ts'
+import type { Check, Seen, Verdict } from './check.ts'
+import { sightingsIn } from './copies.ts'
+import { conclude, type Finding, inconclusive, pass } from './findings.ts'
+import { podOf } from './places.ts'
+import { eachPair, type Pair } from './receivers.ts'
+import { clockFault, figures, overBound } from './timing.ts'
+import type { Selection } from './window.ts'
+
+/** Kernel receive stamp at the pod end minus that at the node end of the sender's veth (RFC 1242 §3.8, store and forward). */
+export const latency: Check<LatencyWant> = {
+  name: 'latency',
+  about:
+    'time from the veth of the sender to each receiving pod, of every copy; recorded, bounded only under --profile timing',
+  judge(want, sent, seen): Verdict {
+    const all: number[][] = []
+    const findings = eachPair(want, want.to, sent, seen, pair => atPod(want, pair, seen, all))
+    const clock = clockFault(seen)
+    if (clock) findings.push(inconclusive(`latency of ${want.stream}: ${clock}`))
+    const measurements = figures('latency', Float64Array.from(all.flat()))
+    const verdict = conclude(findings, `latency of ${want.stream}: ${summary(measurements)}`)
+    return { ...verdict, measurements }
+  },
+}
+
+function summary(figure: Record<string, number>): string {
+  const of = (name: string) => `${figure[`latencyUs${name}`]?.toFixed(1)} us`
+  return `min ${of('Min')}, p50 ${of('P50')}, p99 ${of('P99')}, max ${of('Max')}`
+}
+
+function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen, all: number[][]): Finding {
+  const { stream } = selection
+  if (stimulus) return inconclusive(stimulus)
+  const left = stimulusTimes(selection, seen)
+  const first = stream.spec.firstSequence ?? 0
+  const delaysUs: number[] = []
+  let slowest = -1
+  let worstUs = -Infinity
+  for (const i of sightingsIn(seen, selection, seen.tapIndex(pod.podTap), DIRECTION.in)) {
+    if (seen.ledger.fragmentOffset(i) !== 0) continue
+    const us = (seen.ledger.timeNs(i) - left[seen.ledger.sequence(i) - first]!) / 1000
+    if (Number.isNaN(us)) continue
+    delaysUs.push(us)
+    if (us > worstUs) {
+      worstUs = us
+      slowest = i
+    }
+  }
+  if (slowest < 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: no latency to measure`)
+  all.push(delaysUs)
+  const over = overBound(want, worstUs)
+  if (!over) return pass()
+  const note = `${stream.name} ${seen.ledger.sequence(slowest)} took ${worstUs.toFixed(1)} us`
+  return {
+    status: 'fail',
+    message: `latency of ${stream.name} at ${pod.name}: ${over}`,
+    frames: [{ frame: seen.ledger.frame(slowest), note }],
+  }
+}
+
+/** When each sequence index reached the sender's node end; NaN when it did not. */
+function stimulusTimes(selection: Selection, seen: Seen): Float64Array {
+  const { stream } = selection
+  const times = new Float64Array(stream.count).fill(Number.NaN)
+  const sender = podOf(seen, stream.pod)
+  const first = stream.spec.firstSequence ?? 0
+  for (const i of sightingsIn(seen, selection, seen.tapIndex(sender?.nodeTap ?? ''), DIRECTION.in)) {
+    const k = seen.ledger.sequence(i) - first
+    if (seen.ledger.fragmentOffset(i) === 0 && Number.isNaN(times[k]!)) times[k] = seen.ledger.timeNs(i)
+  }
+  return times
+}

@@ -1,0 +1,65 @@
+import type { LeaveDelayWant } from '../suite/expectations.ts'
+import type { Check, FrameNote, PodSite, Seen, SentStream, Verdict } from './check.ts'
+import { arrivals, changeNs, spanNs, streamsFor } from './delay.ts'
+import { conclude, type Finding, inconclusive, pass } from './findings.ts'
+import { podOf, tapFault } from './places.ts'
+import { clockFault, figures, overBound } from './timing.ts'
+
+/** Group Leave Delay, RFC 3918 §6.2: from the leave to the last copy, while the stream goes on. */
+export const leaveDelay: Check<LeaveDelayWant> = {
+  name: 'leave-delay',
+  about:
+    'time from the leave at the veth of the leaver to the last copy at that pod; recorded, bounded only under --profile timing',
+  judge(want, sent, seen): Verdict {
+    const delaysUs: number[] = []
+    const findings = streamsFor(want, sent).flatMap(stream =>
+      want.to.map(name => {
+        const pod = podOf(seen, name)
+        return pod ? ofPod(want, stream, pod, seen, delaysUs) : inconclusive(`no pod ${name} in the site`)
+      }),
+    )
+    const clock = clockFault(seen)
+    if (clock) findings.push(inconclusive(`leave delay: ${clock}`))
+    const measurements = {
+      ...figures('leaveDelay', Float64Array.from(delaysUs)),
+      ...(delaysUs.length > 0 && { leaveDelayUs: Math.max(...delaysUs) }),
+    }
+    return { ...conclude(findings, `left within ${(Math.max(...delaysUs) / 1000).toFixed(3)} ms`), measurements }
+  },
+}
+
+/** Frames that must still have been sent after the last copy, or it may only have been the stream's end. */
+const FRAMES_AFTER = 1
+
+function ofPod(want: LeaveDelayWant, stream: SentStream, pod: PodSite, seen: Seen, delaysUs: number[]): Finding {
+  const fault = tapFault(seen, [pod.nodeTap, pod.podTap])
+  if (fault) return inconclusive(`leave delay of ${pod.name}: ${fault}`)
+  const change = changeNs(seen, want.step, pod)
+  if (!change) return inconclusive(`no leave of step ${want.step} was seen at ${pod.nodeTap}`)
+  if (stream.count === 0) return inconclusive(`stream ${stream.name} was not sent`)
+  if (spanNs(stream).firstNs > change.ns || spanNs(stream).lastNs < change.ns) {
+    return inconclusive(`${stream.name} was not under way when ${pod.name} left`)
+  }
+  const copies = arrivals(seen, stream, pod)
+  if (copies.length === 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: nothing to leave`)
+  const last = copies.at(-1) as { ns: number; frame: number }
+  const frames: FrameNote[] = [{ frame: last.frame, note: `last copy at ${pod.podTap}` }]
+  if (change.frame !== undefined) frames.unshift({ frame: change.frame, note: `leave of ${pod.name}` })
+  const after = framesSentAfter(stream, last.ns)
+  if (after < FRAMES_AFTER)
+    return {
+      status: 'fail',
+      message: `expected ${stream.name} to stop at ${pod.name} after its leave, saw it to the end`,
+      frames,
+    }
+  const us = Math.max(0, last.ns - change.ns) / 1000
+  delaysUs.push(us)
+  const over = overBound(want, us)
+  return over ? { status: 'fail', message: `leave delay of ${pod.name}: ${over}`, frames } : pass()
+}
+
+function framesSentAfter(stream: SentStream, ns: number): number {
+  let k = stream.count
+  while (k > 0 && stream.timeNs(k - 1) > ns) k--
+  return stream.count - k
+}

@@ -1,0 +1,94 @@
+import { DIRECTION } from '../../captures/record.ts'
+import type { PodSite, Seen, Sent, SentStream } from './check.ts'
+import { tally, unequal, unitsOf } from './copies.ts'
+import { nodeOf } from './places.ts'
+
+/** Whether nothing more of a stream can come to a place, and by which method that is known. */
+export type Closure = { method: string } | { reason: string }
+
+/**
+ * A guard datagram that was sent after the stream's last frame has arrived at the pod end: what went before it in the
+ * same queues cannot come any more. At the sender itself, whose own guard cannot pass there, an echo does.
+ */
+export function closedAtPod(seen: Seen, sent: Sent, stream: SentStream, pod: PodSite): Closure {
+  const role = pod.name === stream.pod ? 'echo' : 'fence'
+  const tap = seen.tapIndex(pod.podTap)
+  if (guardPassed(seen, sent, stream, role, tap, DIRECTION.in)) return { method: role }
+  if (goneForGood(seen, stream, pod)) return { method: 'pod gone' }
+  const sentGuards = sent.serving(stream.number, role).length > 0
+  return {
+    reason: sentGuards ? `the ${role} did not arrive at ${pod.podTap}` : `no ${role} was sent for ${stream.name}`,
+  }
+}
+
+/**
+ * A node's uplink or overlay: on the sender's node the fence leaves there too; on another it arrives there, and what
+ * that node sends on afterwards (the echo) has passed the queue that a re-forwarded copy would be in.
+ */
+export function closedAtNode(
+  seen: Seen,
+  sent: Sent,
+  stream: SentStream,
+  place: { node: string; tap: string; direction: 'in' | 'out'; ofSender: boolean },
+): Closure {
+  const direction = DIRECTION[place.direction]
+  for (const tapName of [place.tap, nodeOf(seen, place.node)?.uplinkTap ?? place.tap]) {
+    const tap = seen.tapIndex(tapName)
+    if (guardPassed(seen, sent, stream, 'fence', tap, direction)) return { method: `fence at ${tapName}` }
+    if (guardPassed(seen, sent, stream, 'echo', tap, direction)) return { method: `echo at ${tapName}` }
+    const arrived = !place.ofSender && guardPassed(seen, sent, stream, 'fence', tap, DIRECTION.in)
+    if (arrived) return { method: `fence arrived at ${tapName}` }
+  }
+  return { reason: `no guard datagram passed ${place.tap} (${place.direction}) after ${stream.name}` }
+}
+
+/** Frames of a guard stream that were sent after the stream's last frame, seen at the tap. */
+export function guardPassed(
+  seen: Seen,
+  sent: Sent,
+  stream: SentStream,
+  role: 'fence' | 'echo',
+  tap: number,
+  direction: number,
+): boolean {
+  if (tap < 0) return false
+  const lastNs = stream.count === 0 ? -Infinity : stream.timeNs(stream.count - 1)
+  return sent.serving(stream.number, role).some(guard => {
+    const first = guard.spec.firstSequence ?? 0
+    for (const i of seen.ledger.sightings(tap, guard.number, direction)) {
+      const k = seen.ledger.sequence(i) - first
+      if (k >= 0 && k < guard.count && guard.timeNs(k) >= lastNs && seen.ledger.timeNs(i) >= lastNs) return true
+    }
+    return false
+  })
+}
+
+/** A pod that was killed or unplugged after the stream's last frame can get nothing any more. */
+function goneForGood(seen: Seen, stream: SentStream, pod: PodSite): boolean {
+  const lastNs = stream.count === 0 ? -Infinity : stream.timeNs(stream.count - 1)
+  return seen.plan.steps.some(step => {
+    const gone =
+      step.action === 'kill'
+        ? step.pods.includes(pod.name)
+        : step.action === 'link' && step.pod === pod.name && !step.up
+    const endNs = seen.stepTimeNs(step.id, 'end')
+    return gone && endNs !== undefined && endNs >= lastNs
+  })
+}
+
+/** Unicast datagrams on the same path: none sent, all arrived, or some lost ("multicast broken" against "path broken"). */
+export function controlState(seen: Seen, sent: Sent, stream: SentStream, pod: PodSite): 'none' | 'complete' | 'lost' {
+  const controls = sent.serving(stream.number, 'control').filter(control => unicastTo(control) === pod.address)
+  if (controls.length === 0) return 'none'
+  const tap = seen.tapIndex(pod.podTap)
+  const lost = controls.some(control => {
+    const units = unitsOf(control)
+    const { copies } = tally(seen, units, tap, DIRECTION.in)
+    return unequal(units, copies, { stream: control, from: 0, to: control.count }).missing.length > 0
+  })
+  return lost ? 'lost' : 'complete'
+}
+
+function unicastTo(control: SentStream): number | undefined {
+  return control.spec.destinations?.[0]?.group ?? control.spec.frame.ipv4?.dst
+}

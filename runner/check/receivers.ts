@@ -1,0 +1,35 @@
+import type { StreamWant } from '../suite/expectations.ts'
+import type { PodSite, Seen, Sent } from './check.ts'
+import { type Finding, inconclusive } from './findings.ts'
+import { podOf } from './places.ts'
+import { stimulusFault } from './stimulus.ts'
+import { emptyReason, type Selection, selectionsOf } from './window.ts'
+
+/** One sender's frames at one pod; `stimulus` says why they prove nothing, when they do not. */
+export interface Pair {
+  selection: Selection
+  pod: PodSite
+  stimulus: string | undefined
+}
+
+/** Judges each non-empty selection at each pod; what cannot be judged at all is a finding too, never an empty list. */
+export function eachPair(
+  want: StreamWant,
+  pods: readonly string[],
+  sent: Sent,
+  seen: Seen,
+  judge: (pair: Pair) => Finding,
+): Finding[] {
+  const selections = selectionsOf(want, sent, seen).filter(({ from, to }) => to > from)
+  if (selections.length === 0) return [inconclusive(emptyReason(want, sent, seen))]
+  const silent = (want.from ?? []).filter(pod => !selections.some(selection => selection.stream.pod === pod))
+  const findings = silent.map(pod => inconclusive(`${pod} sent no frame of ${want.stream} in the window`))
+  for (const selection of selections) {
+    const stimulus = stimulusFault(seen, selection)
+    for (const name of pods) {
+      const pod = podOf(seen, name)
+      findings.push(pod ? judge({ selection, pod, stimulus }) : inconclusive(`no pod ${name} in the site`))
+    }
+  }
+  return findings
+}

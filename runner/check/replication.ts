@@ -1,0 +1,108 @@
+import { DIRECTION } from '../../captures/record.ts'
+import type { CopyCount, ReplicationWant } from '../suite/expectations.ts'
+import type { Check, PodSite, Seen, Sent, Verdict } from './check.ts'
+import { frameOfUnit, sequencesOf, tally, tallyIn, type Units, unequal, unitCount, unitsOf } from './copies.ts'
+import { conclude, type Finding, inconclusive, pass } from './findings.ts'
+import { rowsOf } from './ledger-rows.ts'
+import { nodeOf, podOf, tapFault } from './places.ts'
+import { type Closure, closedAtNode, closedAtPod } from './proof.ts'
+import { ranges } from './ranges.ts'
+import { blame } from './shortfall.ts'
+import { stimulusFault } from './stimulus.ts'
+import { emptyReason, type Selection, selectionsOf } from './window.ts'
+
+/** The invariants of the replication ledger (ARCHITECTURE section 4), exact at each place listed. */
+export const replication: Check<ReplicationWant> = {
+  name: 'replication',
+  about: 'copies of every datagram at each tap are as many as members and remote nodes make them',
+  judge(want, sent, seen): Verdict {
+    const selections = selectionsOf(want, sent, seen).filter(({ from, to }) => to > from)
+    const findings = want.senders.flatMap(({ pod, counts }) => {
+      const own = selections.filter(selection => selection.stream.pod === pod)
+      if (own.length === 0) return [inconclusive(`${pod}: ${emptyReason(want, sent, seen)}`)]
+      return own.flatMap(selection => ofSender(selection, counts, sent, seen))
+    })
+    const verdict = conclude(findings, `copies of ${want.stream} are exact at every tap listed`)
+    return { ...verdict, rows: selections.flatMap(({ stream }) => rowsOf(seen, stream)) }
+  },
+}
+
+function ofSender(selection: Selection, counts: readonly CopyCount[], sent: Sent, seen: Seen): Finding[] {
+  const sender = podOf(seen, selection.stream.pod)
+  if (!sender) return [inconclusive(`no pod ${selection.stream.pod} in the site`)]
+  const stimulus = stimulusFault(seen, selection)
+  const units = unitsOf(selection.stream)
+  return counts.map(count => {
+    const place = placeOf(count, sender, selection, sent, seen)
+    return place
+      ? atPlace(count.copies, place, { selection, units, stimulus }, sent, seen)
+      : inconclusive(`${placeName(count)} is not in the site`)
+  })
+}
+
+interface Place {
+  tap: string
+  direction: 'in' | 'out'
+  pod?: PodSite
+  closure: Closure
+}
+
+function placeOf(count: CopyCount, sender: PodSite, { stream }: Selection, sent: Sent, seen: Seen): Place | undefined {
+  if (count.place === 'pod') {
+    const pod = podOf(seen, count.pod)
+    return pod && { tap: pod.podTap, direction: 'in', pod, closure: closedAtPod(seen, sent, stream, pod) }
+  }
+  const node = nodeOf(seen, count.node)
+  if (!node) return undefined
+  const tap = count.place === 'uplink' ? node.uplinkTap : node.overlayTap
+  const { direction } = count
+  const ofSender = node.name === sender.node
+  return { tap, direction, closure: closedAtNode(seen, sent, stream, { node: node.name, tap, direction, ofSender }) }
+}
+
+function placeName(count: CopyCount): string {
+  return count.place === 'pod' ? `pod ${count.pod}` : `${count.place} of ${count.node}`
+}
+
+function atPlace(
+  copies: number,
+  place: Place,
+  { selection, units, stimulus }: { selection: Selection; units: Units; stimulus: string | undefined },
+  sent: Sent,
+  seen: Seen,
+): Finding {
+  const { stream } = selection
+  const tap = seen.tapIndex(place.tap)
+  const counted = place.direction === 'in' ? tallyIn(seen, units, tap) : tally(seen, units, tap, DIRECTION.out)
+  const { missing, surplus } = unequal(units, counted.copies, selection, copies)
+  const where = `${place.tap} (${place.direction})`
+  if (missing.length + surplus.length === 0) {
+    const doubt =
+      stimulus ?? tapFault(seen, [place.tap]) ?? ('reason' in place.closure ? place.closure.reason : undefined)
+    return doubt
+      ? inconclusive(`copies of ${stream.name} at ${where}: ${doubt}`)
+      : pass('method' in place.closure ? place.closure.method : undefined)
+  }
+  const off = [...missing, ...surplus].sort((a, b) => a - b)
+  const message = `expected ${copies} of each of ${unitCount(units, selection)} datagrams of ${stream.name} at ${where}, saw ${spread(units, counted.copies, off)}`
+  const lacking = missing.reduce((sum, unit) => sum + copies - counted.copies[unit]!, 0)
+  const frames = surplus.slice(0, 3).flatMap(unit => {
+    const frame = frameOfUnit(seen, units, unit, tap, DIRECTION[place.direction], copies)
+    const note = `${stream.name} ${units.sequenceOf(unit)} at ${where}: copy ${copies + 1}, expected ${copies}`
+    return frame < 0 ? [] : [{ frame, note }]
+  })
+  const trouble = { message, missing: lacking, positive: surplus.length > 0, finding: { frames } }
+  const pod = place.pod && place.pod.name !== stream.pod ? { pod: place.pod } : {}
+  return blame(trouble, { seen, sent, stream, ...pod, taps: [place.tap], stimulus, closure: place.closure })
+}
+
+/** "2 of 0-9, 3 of 17": how many copies the odd ones had. */
+function spread(units: Units, copies: Uint16Array, off: readonly number[]): string {
+  const byCount = new Map<number, number[]>()
+  for (const unit of off) {
+    const list = byCount.get(copies[unit]!)
+    if (list) list.push(unit)
+    else byCount.set(copies[unit]!, [unit])
+  }
+  return [...byCount].map(([n, list]) => `${n} of ${ranges(sequencesOf(units, list))}`).join('; ')
+}

@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto'
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { SiteMap } from './check/check.ts'
+import type { Observation } from './observation.ts'
+import { UserError } from './suite/errors.ts'
+import type { Plan } from './suite/plan-types.ts'
+import type { Waiver } from './waivers.ts'
+
+/** Names inside a run directory (`castproof-run/1`, ARCHITECTURE section 2.3). */
+export const LAYOUT = {
+  run: 'run.json',
+  plan: 'plan.json',
+  sent: 'sent.bin',
+  observations: 'observations.jsonl',
+  taps: 'taps',
+  result: 'result.json',
+  evidence: 'evidence',
+} as const
+
+/** `run.json`: all that a verdict needs beside plan, packets and observations. Written once, when the run has ended. */
+export interface RunRecord {
+  schema: 'castproof-run/1'
+  /** Goes into every stamp (u24). */
+  runId: number
+  version: string
+  startedAt: string
+  /** CLOCK_REALTIME nanoseconds, decimal: what the stamps' times count from. */
+  startedAtNs: string
+  /** Absent: the run did not come to its end, and what is here is judged. */
+  durationMs?: number
+  seed: number
+  host: { hostname: string; kernel: string; node: string; os: string }
+  targets: { name: string; description: string; sandbox: string }[]
+  faults: string[]
+  profiles: string[]
+  stages: StageRecord[]
+  /** Whether bounds on times may fail a case; plan and run agree, this one is for people. */
+  timingBounds: boolean
+  /** Version of a target's SUT, for waivers that hold for a range. */
+  targetVersions?: Record<string, string>
+  /** Cases that no stage could run on this machine, by id, with the reason: skipped although planned. */
+  skipped?: Record<string, string>
+  /** What the run was told to waive (`readWaivers` of `--waivers FILE`): part of the record, so that judge needs no other file. */
+  waivers?: Waiver[]
+  warnings?: string[]
+}
+
+/** One bring-up of a stage's topology; a repeated attempt is another record with the same name. */
+export interface StageRecord {
+  name: string
+  target: string
+  /** From 1. */
+  attempt: number
+  site: SiteMap
+  taps: TapRecord[]
+}
+
+export interface TapRecord {
+  /** Relative to the run directory: `taps/reference-1-n1.pcapng`. */
+  file: string
+  sha256: string
+  /** Tap names by interface id: `n1/eth0`. */
+  interfaces: string[]
+}
+
+export interface RunFiles {
+  directory: string
+  run: RunRecord
+  plan: Plan
+  observations: Observation[]
+  /** Tap files whose SHA-256 is not what the run recorded. */
+  altered: string[]
+  /** Tap files that are not there. */
+  missing: string[]
+  warnings: string[]
+}
+
+/** Everything of a run directory but the packets; `result.json` is never looked at. UserError when it cannot be used. */
+export function readRunDirectory(directory: string): RunFiles {
+  if (!existsSync(directory) || !statSync(directory).isDirectory()) throw unusable(directory, 'is not a directory')
+  const run = readJson<RunRecord>(directory, LAYOUT.run, 'castproof-run/1')
+  const plan = readJson<Plan>(directory, LAYOUT.plan, 'castproof-plan/1')
+  if (!Array.isArray(run.stages) || !Array.isArray(plan.stages)) throw unusable(directory, 'has no list of stages')
+  const warnings = [...(run.warnings ?? [])]
+  const observations = readObservations(directory, warnings)
+  const taps = run.stages.flatMap(stage => stage.taps)
+  const missing = taps.map(tap => tap.file).filter(file => !existsSync(join(directory, file)))
+  const altered = taps.filter(
+    tap => !missing.includes(tap.file) && fileSha256(join(directory, tap.file)) !== tap.sha256,
+  )
+  warnings.push(...missing.map(file => `${file} is missing: its taps count as incomplete`))
+  warnings.push(
+    ...altered.map(tap => `${tap.file} is not the file that was recorded (SHA-256 differs): judged all the same`),
+  )
+  return { directory, run, plan, observations, altered: altered.map(tap => tap.file), missing, warnings }
+}
+
+/** Hashes in pieces: a capture may be larger than memory. */
+export function fileSha256(path: string): string {
+  const hash = createHash('sha256')
+  const piece = Buffer.allocUnsafe(1 << 20)
+  const fd = openSync(path, 'r')
+  try {
+    for (let n = readSync(fd, piece); n > 0; n = readSync(fd, piece)) hash.update(piece.subarray(0, n))
+  } finally {
+    closeSync(fd)
+  }
+  return hash.digest('hex')
+}
+
+function readJson<T extends { schema: string }>(directory: string, name: string, schema: string): T {
+  const path = join(directory, name)
+  if (!existsSync(path))
+    throw unusable(directory, `has no ${name}: not a run directory, or the run died before its first packet`)
+  let value: unknown
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    throw unusable(path, `is not JSON: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  const found = (value as { schema?: unknown } | null)?.schema
+  if (found !== schema) throw unusable(path, `has schema ${JSON.stringify(found)}, this castproof reads "${schema}"`)
+  return value as T
+}
+
+/** A last line that is cut off (the run was killed) is left out with a warning; anything else is an error. */
+function readObservations(directory: string, warnings: string[]): Observation[] {
+  const path = join(directory, LAYOUT.observations)
+  if (!existsSync(path)) throw unusable(directory, `has no ${LAYOUT.observations}`)
+  const lines = readFileSync(path, 'utf8').split('\n')
+  const observations: Observation[] = []
+  for (const [i, line] of lines.entries()) {
+    if (line === '') continue
+    try {
+      observations.push(JSON.parse(line) as Observation)
+    } catch {
+      if (i !== lines.length - 1) throw unusable(`${path}:${i + 1}`, 'is not a JSON object')
+      warnings.push(`${LAYOUT.observations} ends in the middle of line ${i + 1}: that line is left out`)
+    }
+  }
+  return observations
+}
+
+function unusable(path: string, why: string): UserError {
+  return new UserError('run-directory', `${path} ${why}`)
+}

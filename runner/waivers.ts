@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+import type { CaseResult } from '../reports/result.ts'
+import { UserError, UserErrors } from './suite/errors.ts'
+import { parseSource } from './suite/source.ts'
+
+const waiverSchema = z
+  .strictObject({
+    /** One of the two: a requirement id, which waives every case that covers it, or a case id. */
+    requirement: z.string().min(1).optional(),
+    case: z.string().min(1).optional(),
+    target: z.string().min(1),
+    /** Of the SUT: `1.17.0`, or a range `>=1.16 <1.18`; left out: every version. */
+    versions: z.string().optional(),
+    reason: z.string().min(1),
+    link: z.string().min(1),
+    /** Last day on which it holds. */
+    expires: z.iso.date(),
+  })
+  .refine(
+    waiver => (waiver.requirement === undefined) !== (waiver.case === undefined),
+    'give either requirement or case',
+  )
+  .refine(waiver => waiver.versions === undefined || parseRange(waiver.versions) !== undefined, {
+    message: 'expected versions like ">=1.16 <1.18"',
+    path: ['versions'],
+  })
+
+const fileSchema = z.strictObject({ castproof: z.literal(1), waivers: z.array(waiverSchema) })
+
+/** A known deviation that does not stop a release (ARCHITECTURE section 3). */
+export type Waiver = z.infer<typeof waiverSchema>
+
+/** Every mistake of the file at once, each with its place. */
+export function readWaivers(file: string): Waiver[] {
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(file)
+  } catch (error) {
+    throw new UserError('waivers', `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  const { source, errors } = parseSource(file, bytes)
+  if (!source) throw new UserErrors(errors)
+  const parsed = fileSchema.safeParse(source.value)
+  if (parsed.success) return parsed.data.waivers
+  throw new UserErrors(
+    parsed.error.issues.map(issue => new UserError('waivers', issue.message, { position: source.at(issue.path) })),
+  )
+}
+
+export interface WaiverContext {
+  waivers: readonly Waiver[]
+  /** The day of the run, not of the judging: a verdict does not change because a file gets old. */
+  day: string
+  /** SUT version by target. */
+  versions: Readonly<Record<string, string>>
+}
+
+/**
+ * After judging: a failing case with a matching waiver is `waived`; a passing case with one is `fail`, since a waiver that
+ * is no longer needed hides the next fault. Expired waivers do nothing but warn.
+ */
+export function applyWaivers(
+  cases: readonly CaseResult[],
+  context: WaiverContext,
+): { cases: CaseResult[]; warnings: string[] } {
+  const live = context.waivers.filter(waiver => waiver.expires >= context.day)
+  const expired = context.waivers.filter(waiver => waiver.expires < context.day)
+  const warnings = expired.map(
+    waiver => `waiver of ${subject(waiver)} expired on ${waiver.expires}: it no longer holds`,
+  )
+  const matched = cases.map(result => ({ result, waiver: live.find(waiver => concerns(waiver, result, context)) }))
+  const stale = new Set(live.filter(waiver => isStale(waiver, matched)))
+  return {
+    cases: matched.map(({ result, waiver }) => (waiver ? waive(result, waiver, stale.has(waiver)) : result)),
+    warnings,
+  }
+}
+
+function subject(waiver: Waiver): string {
+  return waiver.case ?? waiver.requirement ?? ''
+}
+
+/** A requirement may be broken in one case and kept in another: only if nothing that it covers fails is it stale. */
+function isStale(waiver: Waiver, matched: readonly { result: CaseResult; waiver: Waiver | undefined }[]): boolean {
+  const own = matched.filter(entry => entry.waiver === waiver)
+  return own.some(entry => entry.result.status === 'pass') && !own.some(entry => entry.result.status !== 'pass')
+}
+
+function waive(result: CaseResult, waiver: Waiver, stale: boolean): CaseResult {
+  if (result.status === 'fail') {
+    return {
+      ...result,
+      status: 'waived',
+      message: `${waiver.reason} (${waiver.link}, until ${waiver.expires}); ${result.message}`,
+    }
+  }
+  if (result.status !== 'pass' || !stale) return result
+  return {
+    ...result,
+    status: 'fail',
+    message: `stale waiver: the case passes, remove the waiver of ${subject(waiver)} (${waiver.link})`,
+  }
+}
+
+function concerns(waiver: Waiver, result: CaseResult, { versions }: WaiverContext): boolean {
+  if (waiver.target !== result.target) return false
+  if (!inRange(waiver.versions, versions[result.target])) return false
+  if (waiver.case !== undefined) return waiver.case === result.id || result.id.startsWith(`${waiver.case}[`)
+  return result.covers.some(requirement => requirement.id === waiver.requirement)
+}
+
+type Comparison = { operator: string; version: number[] }
+
+function parseRange(text: string): Comparison[] | undefined {
+  const parts = text.trim().split(/\s+/)
+  const comparisons = parts.map(part => /^(>=|<=|>|<|=)?v?(\d+(?:\.\d+)*)$/.exec(part))
+  if (comparisons.some(match => match === null)) return undefined
+  return comparisons.map(match => ({ operator: match?.[1] ?? '=', version: numbers(match?.[2] ?? '') }))
+}
+
+/** A SUT whose version is not known is inside no range. */
+function inRange(range: string | undefined, version: string | undefined): boolean {
+  if (range === undefined) return true
+  const own = version === undefined ? null : /\d+(?:\.\d+)*/.exec(version)
+  if (!own) return false
+  return (parseRange(range) ?? []).every(({ operator, version: bound }) =>
+    holds(operator, compare(numbers(own[0]), bound)),
+  )
+}
+
+function numbers(version: string): number[] {
+  return version.split('.').map(Number)
+}
+
+function compare(a: readonly number[], b: readonly number[]): number {
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return 0
+}
+
+function holds(operator: string, order: number): boolean {
+  if (operator === '>=') return order >= 0
+  if (operator === '<=') return order <= 0
+  if (operator === '>') return order > 0
+  return operator === '<' ? order < 0 : order === 0
+}
