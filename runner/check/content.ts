@@ -8,7 +8,7 @@ import { sightingsIn } from './copies.ts'
 import { fieldDifferences } from './copy-fields.ts'
 import { differenceText, readable } from './field-text.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
-import { innerIpAt } from './inner.ts'
+import { innerIpAt, sentIpAt } from './inner.ts'
 import { tapFault } from './places.ts'
 import { controlState } from './proof.ts'
 import { counted } from './ranges.ts'
@@ -71,7 +71,7 @@ function differencesOf(want: ContentWant, stream: SentStream, seen: Seen, sighti
 /** The frame, or the fragment at this payload offset, as it was handed to the kernel. */
 function originalOf(stream: SentStream, sequence: number, fragmentOffset: number) {
   for (const frame of stream.frames(sequence - (stream.spec.firstSequence ?? 0))) {
-    const at = innerIpAt(frame, 0)
+    const at = sentIpAt(stream, frame)
     if (at >= 0 && ipv4.fields.fragmentOffset.get(frame, at) * 8 === fragmentOffset) return { frame, at }
   }
   return undefined

@@ -1,7 +1,7 @@
 import { DIRECTION } from '../../captures/record.ts'
 import { ipv4 } from '../../generators/wire/ipv4.ts'
 import type { Seen, SentStream } from './check.ts'
-import { innerIpAt } from './inner.ts'
+import { sentIpAt } from './inner.ts'
 import type { Selection } from './window.ts'
 
 /**
@@ -45,7 +45,7 @@ function fragmentUnits(stream: SentStream): Units {
   for (let k = 0; k < stream.count; k++) {
     starts[k] = offsets.length
     for (const frame of stream.frames(k)) {
-      offsets.push(fragmentOffsetBytes(frame))
+      offsets.push(fragmentOffsetBytes(stream, frame))
       sequenceIndex.push(k)
     }
   }
@@ -64,8 +64,8 @@ function fragmentUnits(stream: SentStream): Units {
   }
 }
 
-function fragmentOffsetBytes(frame: Uint8Array): number {
-  const at = innerIpAt(frame, 0)
+function fragmentOffsetBytes(stream: SentStream, frame: Uint8Array): number {
+  const at = sentIpAt(stream, frame)
   return at < 0 ? 0 : ipv4.fields.fragmentOffset.get(frame, at) * 8
 }
 

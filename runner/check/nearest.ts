@@ -4,7 +4,7 @@ import { contentDifference } from './bytes-compare.ts'
 import type { FrameNote, PodSite, Seen, SentStream } from './check.ts'
 import { frameOfUnit, type Units } from './copies.ts'
 import { fieldText } from './field-text.ts'
-import { innerIpAt } from './inner.ts'
+import { innerIpAt, sentIpAt } from './inner.ts'
 import { nodeOf, podOf } from './places.ts'
 
 /** Where a datagram that never reached `receiver` was last seen, a guess why it went no further, and the nearest frame. */
@@ -70,18 +70,24 @@ function lastSeen(seen: Seen, units: Units, unit: number, stops: readonly Stop[]
 }
 
 const SEARCHED_FRAMES = 200_000
+/** Hand-over times are spread evenly over a batch: a frame may leave a little before its own. */
+const HAND_OVER_SLACK_NS = 10_000_000
 
 /** A frame at the pod with the datagram's IP addresses and ID that the stamp no longer identifies: altered on the way. */
 function disguisedCopy(seen: Seen, stream: SentStream, unit: number, units: Units, receiver: PodSite) {
   const k = units.sequenceOf(unit) - (stream.spec.firstSequence ?? 0)
   const original = stream.frames(k)[0]
-  const originalIp = original ? innerIpAt(original, 0) : -1
+  const originalIp = original ? sentIpAt(stream, original) : -1
   const tap = seen.tapIndex(receiver.podTap)
   if (!original || originalIp < 0 || tap < 0) return undefined
   const { recording } = seen
   const known = knownFrames(seen, tap)
   for (let i = 0, searched = 0; i < recording.count && searched < SEARCHED_FRAMES; i++) {
-    if (recording.tap(i) !== tap || recording.direction(i) !== DIRECTION.in || recording.timeNs(i) < stream.timeNs(k))
+    if (
+      recording.tap(i) !== tap ||
+      recording.direction(i) !== DIRECTION.in ||
+      recording.timeNs(i) < stream.timeNs(k) - HAND_OVER_SLACK_NS
+    )
       continue
     searched++
     if (known.has(i)) continue

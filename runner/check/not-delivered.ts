@@ -65,12 +65,10 @@ function leakFinding(leaks: number[], { stream }: Selection, pod: PodSite, seen:
     status: 'fail',
     message: `expected no copy of ${stream.name} at ${pod.name}, saw ${leaks.length} (${which})`,
     details: delaysUs,
-    frames: leaks
-      .slice(0, SHOWN)
-      .map(i => ({
-        frame: ledger.frame(i),
-        note: `${stream.name} ${ledger.sequence(i)} at ${pod.podTap}, which must not get it`,
-      })),
+    frames: leaks.slice(0, SHOWN).map(i => ({
+      frame: ledger.frame(i),
+      note: `${stream.name} ${ledger.sequence(i)} at ${pod.podTap}, which must not get it`,
+    })),
   }
 }
 
