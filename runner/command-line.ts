@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { Command, Help, InvalidArgumentError, Option } from 'commander'
 import { each, igmpVersion, list, seconds, wholeNumber } from './cli-values.ts'
 import type {
@@ -16,6 +15,7 @@ import type {
   SendOptions,
 } from './commands/options.ts'
 import type { Io } from './io.ts'
+import { castproofVersion } from './version.ts'
 
 /** Runs `commands/<name>.ts` with what the command line said. */
 export type Dispatch = (name: string, options: object) => Promise<void>
@@ -34,7 +34,7 @@ Exit codes:
 export function commandLine(io: Io, dispatch: Dispatch): Command {
   const program = new Command('castproof')
     .description('Packet-level proof that a network delivers IP multicast.')
-    .version(version(), '-V, --version', 'print the version')
+    .version(castproofVersion(), '-V, --version', 'print the version')
     .enablePositionalOptions()
     .showHelpAfterError('(castproof COMMAND --help shows what a command takes)')
     .exitOverride()
@@ -58,24 +58,6 @@ export function commandLine(io: Io, dispatch: Dispatch): Command {
 /** An option that may repeat starts as an empty list, which is no default worth telling. */
 function optionDescription(this: void, option: Option): string {
   return new Help().optionDescription(option).replace(/ ?\(default: \[\]\)/, '')
-}
-
-function version(): string {
-  // One level up in a checkout, two in dist/.
-  for (const path of ['../package.json', '../../package.json']) {
-    const text = readIfThere(new URL(path, import.meta.url))
-    if (text !== undefined) return (JSON.parse(text) as { version: string }).version
-  }
-  throw new Error('package.json not found beside runner/')
-}
-
-function readIfThere(url: URL): string | undefined {
-  try {
-    return readFileSync(url, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
 }
 
 function withExamples(command: Command, examples: string[], more = ''): Command {

@@ -1,0 +1,59 @@
+import { createRequire } from 'node:module'
+import { execa } from 'execa'
+import type { Trial } from './capability.ts'
+
+const LIMIT_MS = 10_000
+const PACKAGE_ROOT = new URL('../../', import.meta.url)
+
+/** Programs that runs and tests start, each asked for something only a working one answers. */
+export const PROGRAM_TRIALS: readonly Trial[] = [
+  program('ip', ['reference', 'bridge', 'host', 'tests'], 'iproute2', ['ip', '-V']),
+  program('setpriv', ['reference', 'bridge', 'host'], 'util-linux', ['setpriv', '--version']),
+  program(
+    'tcpdump',
+    ['reference', 'capture', 'tests'],
+    'tcpdump',
+    ['tcpdump', '--version'],
+    ['tcpdump', '-ddd', '-y', 'EN10MB', 'igmp'],
+  ),
+  program('socat', ['suites'], 'socat', ['socat', '-V']),
+  program('ping', ['suites'], 'iputils-ping', ['ping', '-V']),
+  program('http', ['suites'], 'curl and python3', ['curl', '--version'], ['python3', '-c', 'import http.server']),
+  program('tshark', ['tests'], 'tshark', ['tshark', '--version']),
+  program('scapy', ['tests'], 'python3-scapy', ['/usr/bin/python3', '-c', 'import scapy; print(scapy.VERSION)']),
+  program('bpftool', ['tests'], 'bpftool', ['bpftool', 'version']),
+  {
+    name: 'cap',
+    neededFor: ['cap engine'],
+    remedy: 'apt-get install libpcap-dev g++ make python3, then npm rebuild cap (npm ci if it is not there)',
+    run: capLoads,
+  },
+]
+
+function program(name: string, neededFor: string[], packages: string, ...commands: string[][]): Trial {
+  return {
+    name,
+    neededFor,
+    remedy: `npm run setup in the checkout, or install ${packages}`,
+    run: async () => {
+      let found = ''
+      for (const [file = '', ...words] of commands) {
+        const { stdout, stderr } = await execa(file, words, { timeout: LIMIT_MS, forceKillAfterDelay: 500 })
+        found ||= versionIn(`${stdout}\n${stderr}`)
+      }
+      return found
+    },
+  }
+}
+
+function versionIn(text: string): string {
+  return /\bv?(\d+\.\d+(\.\d+)*)\b/.exec(text)?.[1] ?? 'works'
+}
+
+/** In a process of its own: a native module built for another Node may take the process down. */
+async function capLoads(): Promise<string> {
+  const script = "const { Cap } = require('cap'); console.log(Cap.deviceList().length)"
+  const { stdout } = await execa(process.execPath, ['-e', script], { cwd: PACKAGE_ROOT, timeout: LIMIT_MS })
+  const version = (createRequire(PACKAGE_ROOT)('cap/package.json') as { version: string }).version
+  return `${version}, sees ${stdout.trim()} interfaces`
+}
