@@ -3,7 +3,7 @@ import type { CompiledStream } from '../stream.ts'
 import { patchFrame, type TemplateFrame } from '../template.ts'
 import { realtimeClock } from './clock.ts'
 import type { Engine, SendRecord } from './engine.ts'
-import { type Port, runStartOf, sendStreams } from './loop.ts'
+import { mostFragments, type Port, runStartOf, sendStreams } from './loop.ts'
 
 export interface AfPacketOptions extends PacketSocketOptions {
   record?: SendRecord
@@ -46,8 +46,7 @@ function socketPort(packetSocket: PacketSocket, streams: readonly CompiledStream
 }
 
 function batchFrames(streams: readonly CompiledStream[]): number {
-  const most = streams.reduce((frames, stream) => Math.max(frames, ...stream.variants.map(v => v.length)), 1)
-  return Math.max(streams.some(isFast) ? FULL_BATCH : SMALL_BATCH, most)
+  return Math.max(streams.some(isFast) ? FULL_BATCH : SMALL_BATCH, mostFragments(streams))
 }
 
 function isFast({ spec }: CompiledStream): boolean {

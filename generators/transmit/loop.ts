@@ -1,4 +1,4 @@
-import { GapMeter } from '../gaps.ts'
+import { Achieved } from '../achieved.ts'
 import { createPacer, type Pacer } from '../pacer.ts'
 import type { CompiledStream } from '../stream.ts'
 import type { TemplateFrame, Variant } from '../template.ts'
@@ -27,6 +27,11 @@ export function runStartOf(streams: readonly CompiledStream[]): bigint {
   return streams[0]?.runStartNs ?? 0n
 }
 
+/** Frames of the datagram with the most fragments: no port may have fewer slots. */
+export function mostFragments(streams: readonly CompiledStream[]): number {
+  return streams.reduce((most, stream) => Math.max(most, ...stream.variants.map(variant => variant.length)), 1)
+}
+
 /** Sends the streams through the port, interleaved frame by frame; returns what was taken. */
 export async function sendStreams(
   streams: readonly CompiledStream[],
@@ -35,6 +40,8 @@ export async function sendStreams(
   record: SendRecord | undefined,
   stop: AbortSignal,
 ): Promise<SentReport[]> {
+  if (port.capacity < mostFragments(streams))
+    throw new RangeError('a datagram has more fragments than the port has slots')
   const startNs = clock.nowNs()
   const lanes = streams.map(stream => new Lane(stream, startNs, record))
   const batch = new Batch(port)
@@ -74,13 +81,8 @@ class Lane {
   readonly #endNs: number
   readonly #record: SendRecord | undefined
   readonly #recordNumber: number
-  readonly #gaps = new GapMeter()
+  readonly #achieved = new Achieved()
   #next = 0
-  #count = 0
-  #frames = 0
-  #bytes = 0
-  #firstNs = 0
-  #lastNs = 0
 
   constructor(stream: CompiledStream, startNs: number, record: SendRecord | undefined) {
     this.stream = stream
@@ -110,31 +112,13 @@ class Lane {
   /** Datagram `k` has left; the stamp says `stampNs`, the kernel took it at `tookNs`. */
   sent(k: number, stampNs: number, tookNs: number): void {
     const variant = this.stream.variantOf(k)
-    for (const frame of this.stream.variants[variant] ?? []) {
-      this.#frames++
-      this.#bytes += frame.bytes.length
-    }
-    if (this.#count++ > 0) this.#gaps.add(tookNs - this.#lastNs)
-    else this.#firstNs = tookNs
-    this.#lastNs = tookNs
+    this.#achieved.add(this.stream.variants[variant] ?? [], tookNs)
     const sequence = (this.stream.firstSequence + k) >>> 0
     this.#record?.frame(this.#recordNumber, sequence, variant, stampNs, tookNs - stampNs)
   }
 
   report(): SentReport {
-    const { number, name } = this.stream.spec
-    const gapsUs = this.#gaps.read()
-    const seconds = (this.#lastNs - this.#firstNs) / 1e9
-    const mean = seconds > 0 ? (this.#count - 1) / this.#count / seconds : 0
-    const [pps, bitsPerSecond] = [this.#count * mean, this.#bytes * 8 * mean]
-    const [count, frames, bytes, firstNs, lastNs] = [
-      this.#count,
-      this.#frames,
-      this.#bytes,
-      this.#firstNs,
-      this.#lastNs,
-    ]
-    return { number, name, count, frames, bytes, firstNs, lastNs, pps, bitsPerSecond, gapsUs }
+    return this.#achieved.report(this.stream.spec.number, this.stream.spec.name)
   }
 }
 
