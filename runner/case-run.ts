@@ -1,0 +1,387 @@
+import { DIRECTION } from '../captures/record.ts'
+import { matchFrame } from '../generators/frame-match.ts'
+import type { FrameSpec } from '../generators/frame-spec.ts'
+import type { StreamSpec } from '../generators/stream-spec.ts'
+import { formatIpv4 } from '../generators/wire/address.ts'
+import type { Fences } from './fence.ts'
+import { Programs } from './programs.ts'
+import type { Recorder, Subject } from './recorder.ts'
+import type { StageSite } from './stage-site.ts'
+import type { Condition, PlannedCase, PlannedStep } from './suite/plan-types.ts'
+
+type StepOf<Name extends PlannedStep['action']> = Extract<PlannedStep, { action: Name }>
+
+const PRIME_LIMIT_MS = 2000
+const PROBE_PPS = 500
+const PROBE_INTERVAL_MS = 2
+/** A step that did not come to pass: the case goes on to be judged, and says so. */
+interface Outcome {
+  ok: boolean
+  detail?: string
+}
+
+const DONE: Outcome = { ok: true }
+
+/**
+ * Carries out one case's steps on a stage that is up, and takes back what it set: memberships, groups, programs.
+ * It decides nothing: what happened is in the recording, step times and outcomes in the observations.
+ */
+export class CaseRun {
+  private readonly planned: PlannedCase
+  private readonly site: StageSite
+  private readonly recorder: Recorder
+  private readonly fences: Fences
+  private readonly stop: AbortSignal
+  private readonly subject: Subject
+  private readonly programs: Programs
+  private readonly onStep: (step: { step: string; action: string }) => void
+  private readonly joined = new Map<string, { pod: string; group: number; hosts: readonly number[] }>()
+  private readonly enabled = new Set<number>()
+  private readonly streams = new Map<string, StreamSpec[]>()
+
+  constructor(
+    planned: PlannedCase,
+    attempt: number,
+    parts: { site: StageSite; recorder: Recorder; fences: Fences; stop: AbortSignal },
+    onStep: (step: { step: string; action: string }) => void,
+  ) {
+    this.onStep = onStep
+    this.planned = planned
+    this.site = parts.site
+    this.recorder = parts.recorder
+    this.fences = parts.fences
+    this.stop = parts.stop
+    this.subject = { case: planned.id, attempt }
+    this.programs = new Programs(parts.site, parts.recorder, this.subject)
+  }
+
+  async run(): Promise<void> {
+    this.witness('start')
+    try {
+      this.leaseGroups()
+      for (const step of this.planned.steps) await this.step(step)
+    } finally {
+      await this.takeBack()
+      this.witness('end')
+    }
+  }
+
+  private witness(phase: 'start' | 'end'): void {
+    this.recorder.observe({ kind: 'witness', phase, counters: this.site.site.witness() }, this.subject)
+  }
+
+  private leaseGroups(): void {
+    for (const group of this.planned.groups) if (group.enabled) this.enable(group.address)
+  }
+
+  private enable(group: number): void {
+    for (const node of this.site.map.nodes) this.site.site.enableGroup(node.name, group)
+    this.enabled.add(group)
+  }
+
+  private async takeBack(): Promise<void> {
+    await this.programs.stopAll()
+    for (const { pod, group, hosts } of this.joined.values()) {
+      if (!this.site.site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
+    }
+    for (const group of this.enabled)
+      for (const node of this.site.map.nodes) this.site.site.disableGroup(node.name, group)
+    if (this.planned.exclusive) await this.site.site.restore()
+  }
+
+  private async step(step: PlannedStep): Promise<void> {
+    this.stop.throwIfAborted()
+    const about = { step: step.id, action: step.action }
+    this.onStep(about)
+    this.recorder.observe({ kind: 'step', ...about, phase: 'start', ok: true }, this.subject)
+    const outcome = await this.act(step)
+    this.recorder.observe({ kind: 'step', ...about, phase: 'end', ...outcome }, this.subject)
+  }
+
+  private act(step: PlannedStep): Outcome | Promise<Outcome> {
+    switch (step.action) {
+      case 'join':
+        return this.join(step)
+      case 'leave':
+        return this.leave(step)
+      case 'send':
+        return this.send(step)
+      case 'wait':
+        return this.wait(step)
+      case 'link':
+        return this.link(step)
+      case 'kill':
+        return this.kill(step)
+      case 'group':
+        return this.group(step)
+      case 'run':
+        return this.programs.start(step, this.stop)
+      case 'stop':
+        return this.programs.stop(step.program)
+      case 'snapshot':
+        return this.snapshot(step)
+      case 'agent':
+        return this.restartAgent(step)
+    }
+  }
+
+  private async join(step: StepOf<'join'>): Promise<Outcome> {
+    const { igmpVersion, robustness, via, answers, hosts = [] } = step
+    for (const group of step.groups ?? [step.group]) {
+      for (const pod of step.pods) {
+        const filter = step.filter ? { filter: step.filter } : {}
+        await this.site.endpoint(pod).join({ group, igmpVersion, robustness, via, answers, hosts, ...filter })
+        this.joined.set(`${pod} ${group} ${hosts}`, { pod, group, hosts })
+      }
+    }
+    return DONE
+  }
+
+  private async leave(step: StepOf<'leave'>): Promise<Outcome> {
+    const hosts = step.hosts ?? []
+    for (const group of step.groups ?? [step.group]) {
+      for (const pod of step.pods) {
+        await this.site.endpoint(pod).leave({ group, hosts })
+        this.joined.delete(`${pod} ${group} ${hosts}`)
+      }
+    }
+    return DONE
+  }
+
+  private async send(step: StepOf<'send'>): Promise<Outcome> {
+    const specs = step.pods.map(pod => this.streamOf(step, pod))
+    this.streams.set(step.id, specs)
+    const outcome = await this.prime(step, specs)
+    const sending = Promise.all(
+      specs.map((spec, i) => this.site.send(podOf(step, i), [spec], 'test', undefined, this.subject, this.stop)),
+    )
+    // A failure in `meanwhile` must not leave the stream's own failure unobserved.
+    const meanwhile = this.meanwhile(step)
+    await Promise.all([sending, meanwhile])
+    for (const [i, spec] of specs.entries()) {
+      if (spec.stamped) await this.fences.close(spec, podOf(step, i), this.receivers(step.id), this.subject, this.stop)
+    }
+    return outcome
+  }
+
+  private async meanwhile(step: StepOf<'send'>): Promise<void> {
+    for (const inner of step.meanwhile) await this.step(inner)
+  }
+
+  private streamOf(step: StepOf<'send'>, pod: string): StreamSpec {
+    const name = step.pods.length > 1 ? `${step.id}/${pod}` : step.id
+    return this.site.fill(pod, { ...step.stream, number: this.recorder.nextStreamNumber(), name })
+  }
+
+  /** Pods that some `delivered` of this case expects the stream at: they get the unicast control. */
+  private receivers(stream: string): string[] {
+    const pods = new Set<string>()
+    for (const { check, want } of this.planned.expect) {
+      if (check === 'delivered' && 'to' in want && 'stream' in want && want.stream === stream)
+        for (const pod of want.to) pods.add(pod)
+    }
+    return [...pods]
+  }
+
+  private async prime(step: StepOf<'send'>, specs: readonly StreamSpec[]): Promise<Outcome> {
+    const late = await Promise.all(specs.map((spec, i) => this.primeOne(step, spec, podOf(step, i))))
+    const missing = late.flat()
+    return missing.length === 0
+      ? DONE
+      : { ok: false, detail: `not primed within ${PRIME_LIMIT_MS} ms: ${missing.join(', ')}` }
+  }
+
+  /** Probes until every pod has got one; gives back those that never did. */
+  private async primeOne(step: StepOf<'send'>, spec: StreamSpec, sender: string): Promise<string[]> {
+    const wanted = (step.primeOf?.[sender] ?? step.prime).filter(pod => pod !== sender)
+    const group = spec.frame.ipv4?.dst
+    if (wanted.length === 0 || group === undefined) return []
+    return this.probeUntil(sender, { of: spec, group }, wanted, PRIME_LIMIT_MS)
+  }
+
+  private async probeUntil(
+    sender: string,
+    probe: { of?: StreamSpec; group: number; port?: number },
+    wanted: readonly string[],
+    limitMs: number,
+  ): Promise<string[]> {
+    const number = this.recorder.nextStreamNumber()
+    const role = probe.of ? 'prime' : 'probe'
+    const name = probe.of ? `${probe.of.name}.prime` : 'probe'
+    const port = probe.port ?? probe.of?.frame.udp?.dstPort ?? this.planned.port
+    const base = this.site.datagram(sender, {
+      number,
+      name,
+      group: probe.group,
+      port,
+      durationMs: limitMs,
+      pps: PROBE_PPS,
+    })
+    const source = probe.of?.frame.ipv4?.src
+    const spec =
+      source === undefined ? base : { ...base, frame: { ...base.frame, ipv4: { ...base.frame.ipv4, src: source } } }
+    const enough = new AbortController()
+    const sending = this.site.send(
+      sender,
+      [spec],
+      role,
+      probe.of?.number,
+      this.subject,
+      AbortSignal.any([enough.signal, this.stop]),
+    )
+    await this.fences.arrived(number, wanted, limitMs, this.stop)
+    enough.abort()
+    await sending
+    return wanted.filter(pod => this.recorder.seen(number, this.site.podTap(pod), DIRECTION.in) === 0)
+  }
+
+  private wait(step: StepOf<'wait'>): Promise<Outcome> {
+    const { until: condition, timeoutMs } = step
+    switch (condition.until) {
+      case 'delivered':
+        return this.waitDelivered(condition, timeoutMs)
+      case 'stopped':
+        return this.waitStopped(condition, timeoutMs)
+      default:
+        return this.waitUntil(condition, timeoutMs)
+    }
+  }
+
+  private async waitDelivered(
+    condition: Extract<Condition, { until: 'delivered' }>,
+    limitMs: number,
+  ): Promise<Outcome> {
+    const { from, group, port, to } = condition
+    const missing = await this.probeUntil(from, { group, port }, to, limitMs)
+    return missing.length === 0
+      ? DONE
+      : { ok: false, detail: `no probe arrived at ${missing.join(', ')} within ${limitMs} ms` }
+  }
+
+  /** One probe with its fence at a time: where the fence came and the probe did not, delivery has stopped. */
+  private async waitStopped(condition: Extract<Condition, { until: 'stopped' }>, limitMs: number): Promise<Outcome> {
+    const { from, group, port, to } = condition
+    const endMs = performance.now() + limitMs
+    while (performance.now() < endMs) {
+      const number = this.recorder.nextStreamNumber()
+      const spec = this.site.datagram(from, { number, name: 'probe', group, port, count: 1 })
+      await this.site.send(from, [spec], 'probe', undefined, this.subject, this.stop)
+      await this.fences.close(spec, from, [], this.subject, this.stop)
+      if (to.every(pod => this.recorder.seen(number, this.site.podTap(pod), DIRECTION.in) === 0)) return DONE
+      await this.recorder.linger(PROBE_INTERVAL_MS, this.stop)
+    }
+    return { ok: false, detail: `probes still arrive at ${to.join(', ')} after ${limitMs} ms` }
+  }
+
+  private async waitUntil(condition: WaitableCondition, limitMs: number): Promise<Outcome> {
+    const held = await this.recorder.until(this.conditionOf(condition), limitMs, this.stop)
+    return held ? DONE : { ok: false, detail: `${condition.until} did not come true within ${limitMs} ms` }
+  }
+
+  private conditionOf(condition: WaitableCondition): () => boolean {
+    switch (condition.until) {
+      case 'subscribed':
+        return () => this.isSubscribed(condition)
+      case 'unsubscribed':
+        return () => !this.isSubscribed(condition)
+      case 'sent':
+        return () => this.sentFrames(condition.stream) >= condition.frames
+      case 'output':
+        return () => this.programs.linesWith(condition.program, condition.contains) >= condition.count
+      case 'frame':
+        return this.frameSeen(condition)
+    }
+  }
+
+  private isSubscribed(condition: Extract<Condition, { until: 'subscribed' | 'unsubscribed' }>): boolean {
+    const { subscriber } = condition
+    const address =
+      'pod' in subscriber
+        ? this.site.address(subscriber.pod)
+        : (this.site.map.nodes.find(node => node.name === subscriber.node)?.address ?? 0)
+    const table = this.site.site.tables(condition.node).find(entry => entry.group === formatIpv4(condition.group))
+    return table?.subscribers.some(entry => entry.subscriber === formatIpv4(address)) ?? false
+  }
+
+  /** Each sender's frames as its node's tap saw them come in. */
+  private sentFrames(step: string): number {
+    const streams = this.streams.get(step) ?? []
+    const pods = this.planned.steps.flatMap(allSteps).find(found => found.id === step)
+    if (pods?.action !== 'send' || streams.length === 0) return 0
+    return Math.min(
+      ...streams.map((spec, i) =>
+        this.recorder.seen(spec.number, this.site.podSite(podOf(pods, i)).nodeTap, DIRECTION.in),
+      ),
+    )
+  }
+
+  private frameSeen(condition: Extract<Condition, { until: 'frame' }>): () => boolean {
+    const direction = condition.direction === 'in' ? DIRECTION.in : DIRECTION.out
+    const count = this.recorder.watch(this.site.podTap(condition.pod), direction, bytes =>
+      matches(condition.match, bytes),
+    )
+    return () => count() >= condition.count
+  }
+
+  private async link(step: StepOf<'link'>): Promise<Outcome> {
+    const what = step.pod === undefined ? { node: step.node ?? '' } : { pod: step.pod }
+    await this.site.site.setLink(what, step.up)
+    return DONE
+  }
+
+  private async kill(step: StepOf<'kill'>): Promise<Outcome> {
+    for (const pod of step.pods) {
+      await this.site.site.kill(pod)
+      for (const [key, membership] of this.joined) if (membership.pod === pod) this.joined.delete(key)
+    }
+    return DONE
+  }
+
+  /** Enables or disables groups; how many the SUT refused must be what the step says. */
+  private group(step: StepOf<'group'>): Outcome {
+    let refused = 0
+    for (const node of step.nodes)
+      for (const group of step.groups) if (!this.tryGroup(node, group, step.enable)) refused++
+    const wanted = step.refused * step.nodes.length
+    return refused === wanted ? DONE : { ok: false, detail: `${refused} groups were refused, expected ${wanted}` }
+  }
+
+  private tryGroup(node: string, group: number, enable: boolean): boolean {
+    if (!enable) {
+      this.site.site.disableGroup(node, group)
+      return true
+    }
+    const accepted = this.site.site.tryEnableGroup(node, group)
+    if (accepted) this.enabled.add(group)
+    return accepted
+  }
+
+  private snapshot(step: StepOf<'snapshot'>): Outcome {
+    for (const { name: node } of this.site.map.nodes) {
+      this.recorder.observe({ kind: 'tables', step: step.id, node, groups: this.site.site.tables(node) }, this.subject)
+      this.recorder.observe({ kind: 'drops', step: step.id, node, reasons: this.site.site.drops(node) }, this.subject)
+    }
+    return DONE
+  }
+
+  private async restartAgent(step: StepOf<'agent'>): Promise<Outcome> {
+    await this.site.site.restartAgent(step.node)
+    return DONE
+  }
+}
+
+type WaitableCondition = Exclude<Condition, { until: 'delivered' | 'stopped' }>
+
+function podOf(step: StepOf<'send'>, i: number): string {
+  const pod = step.pods[i]
+  if (pod === undefined) throw new RangeError(`${step.id} has no sender ${i}`)
+  return pod
+}
+
+function allSteps(step: PlannedStep): PlannedStep[] {
+  return step.action === 'send' ? [step, ...step.meanwhile.flatMap(allSteps)] : [step]
+}
+
+function matches(want: FrameSpec, bytes: Uint8Array): boolean {
+  return matchFrame(want, bytes, 0).length === 0
+}

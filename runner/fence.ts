@@ -1,0 +1,111 @@
+import { DIRECTION } from '../captures/record.ts'
+import type { StreamSpec } from '../generators/stream-spec.ts'
+import type { StreamRole } from './observation.ts'
+import type { Recorder, Subject } from './recorder.ts'
+import type { StageSite } from './stage-site.ts'
+
+/**
+ * The top of the lease range, joined by every pod of a stage: what the same sender sends here after its test frames
+ * takes the same queues, so its arrival proves that nothing of the stream is still on the way (ARCHITECTURE section 3).
+ */
+export const GUARD_GROUP = 0xefc3fffe
+export const GUARD_PORT = 5999
+const GUARD_FRAMES = 2
+const CONTROL_FRAMES = 2
+const ARRIVAL_LIMIT_MS = 1000
+
+/** Sends the streams that make a test stream judgeable: control, fence, echo. What did not arrive the judge will see. */
+export class Fences {
+  private readonly site: StageSite
+  private readonly recorder: Recorder
+
+  constructor(site: StageSite, recorder: Recorder) {
+    this.site = site
+    this.recorder = recorder
+  }
+
+  /** Every pod joins the guard group; resolves when a guard datagram of each got to all others, or the limit passed. */
+  async raise(stop: AbortSignal): Promise<boolean> {
+    await this.site.joinAll(GUARD_GROUP)
+    const pods = this.site.reachable()
+    const first = pods[0]
+    if (first === undefined || pods.length < 2) return true
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const arrived = await this.guard('fence', first, undefined, {}, stop, 200)
+      if (arrived) return true
+    }
+    return false
+  }
+
+  /** After the last frame of `stream` by `sender`: unicast controls to the receivers, the fence, its echo. */
+  async close(stream: StreamSpec, sender: string, receivers: readonly string[], subject: Subject, stop: AbortSignal) {
+    if (!this.site.reachable().includes(sender)) return
+    await this.control(stream, sender, receivers, subject, stop)
+    await this.guard('fence', sender, stream, subject, stop, ARRIVAL_LIMIT_MS)
+    const echoer = this.site.neighbour(sender)
+    if (echoer !== undefined) await this.guard('echo', echoer, stream, subject, stop, ARRIVAL_LIMIT_MS, [sender])
+  }
+
+  private async guard(
+    role: StreamRole,
+    sender: string,
+    of: StreamSpec | undefined,
+    subject: Subject,
+    stop: AbortSignal,
+    limitMs: number,
+    receivers = this.site.reachable().filter(pod => pod !== sender),
+  ): Promise<boolean> {
+    const srcPort = of?.frame.udp?.srcPort
+    const spec = this.site.datagram(sender, {
+      number: this.recorder.nextStreamNumber(),
+      name: of ? `${of.name}.${role}` : role,
+      group: GUARD_GROUP,
+      port: GUARD_PORT,
+      count: GUARD_FRAMES,
+      ...(srcPort === undefined ? {} : { srcPort }),
+    })
+    await this.site.send(sender, [spec], role, of?.number, subject, stop)
+    return this.arrived(spec.number, receivers, limitMs, stop)
+  }
+
+  private async control(
+    stream: StreamSpec,
+    sender: string,
+    receivers: readonly string[],
+    subject: Subject,
+    stop: AbortSignal,
+  ): Promise<void> {
+    const others = receivers.filter(pod => pod !== sender && this.site.reachable().includes(pod))
+    if (others.length === 0) return
+    const specs = others.map(pod => ({ pod, spec: this.unicast(stream, sender, pod) }))
+    await this.site.send(
+      sender,
+      specs.map(item => item.spec),
+      'control',
+      stream.number,
+      subject,
+      stop,
+    )
+    const arrived = () => specs.every(({ pod, spec }) => this.count(spec.number, pod) > 0)
+    await this.recorder.until(arrived, ARRIVAL_LIMIT_MS, stop)
+  }
+
+  private unicast(stream: StreamSpec, sender: string, receiver: string): StreamSpec {
+    return this.site.datagram(sender, {
+      number: this.recorder.nextStreamNumber(),
+      name: `${stream.name}.control/${receiver}`,
+      group: this.site.address(receiver),
+      port: GUARD_PORT,
+      count: CONTROL_FRAMES,
+    })
+  }
+
+  /** Whether each of the pods has got a frame of the stream, waiting at most this long. */
+  arrived(stream: number, pods: readonly string[], limitMs: number, stop: AbortSignal): Promise<boolean> {
+    return this.recorder.until(() => pods.every(pod => this.count(stream, pod) > 0), limitMs, stop)
+  }
+
+  private count(stream: number, pod: string): number {
+    return this.recorder.seen(stream, this.site.podTap(pod), DIRECTION.in)
+  }
+}

@@ -1,0 +1,72 @@
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import type { SiteMap } from '../check/check.ts'
+import type { GroupTable } from '../observation.ts'
+import { socketPath } from './registry.ts'
+
+/** One JSON object a line each way over the lab's socket. */
+export type LabRequest =
+  | { op: 'status' }
+  | { op: 'tables' | 'drops' }
+  | { op: 'enable' | 'disable'; group: number; node?: string }
+  | { op: 'down' }
+
+export type LabReply = { ok: true; result: unknown } | { ok: false; error: string }
+
+export interface LabStatus {
+  id: string
+  target: string
+  faults: string[]
+  site: SiteMap
+  /** Pod or node → name below /run/netns. */
+  namespaces: Record<string, string>
+}
+
+export type NodeTables = { node: string; groups: GroupTable[] }[]
+export type NodeDrops = { node: string; reasons: Record<string, number> }[]
+
+const REPLY_LIMIT_MS = 10_000
+
+/** Asks a lab's supervisor; throws what it answers as an error. */
+export async function ask<Result>(id: string, request: LabRequest): Promise<Result> {
+  const socket = createConnection(socketPath(id))
+  try {
+    const reply = await exchange(socket, request)
+    if (!reply.ok) throw new Error(reply.error)
+    return reply.result as Result
+  } finally {
+    socket.destroy()
+  }
+}
+
+function exchange(socket: Socket, request: LabRequest): Promise<LabReply> {
+  return new Promise((resolve, reject) => {
+    socket.setTimeout(REPLY_LIMIT_MS, () => reject(new Error(`the lab did not answer within ${REPLY_LIMIT_MS} ms`)))
+    socket.once('error', reject)
+    socket.once('close', () => reject(new Error('the lab closed the connection without an answer')))
+    createInterface({ input: socket }).once('line', line => resolve(JSON.parse(line) as LabReply))
+    socket.write(`${JSON.stringify(request)}\n`)
+  })
+}
+
+/** Answers requests one after the other until closed; a request that fails is answered, not fatal. */
+export function serve(id: string, answer: (request: LabRequest) => Promise<unknown>): Promise<Server> {
+  const server = createServer(socket => {
+    socket.on('error', () => socket.destroy())
+    createInterface({ input: socket }).on('line', line => {
+      void reply(line, answer).then(text => socket.writable && socket.write(`${JSON.stringify(text)}\n`))
+    })
+  })
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(socketPath(id), () => resolve(server))
+  })
+}
+
+async function reply(line: string, answer: (request: LabRequest) => Promise<unknown>): Promise<LabReply> {
+  try {
+    return { ok: true, result: (await answer(JSON.parse(line) as LabRequest)) ?? null }
+  } catch (error) {
+    return { ok: false, error: error instanceof Error ? error.message : String(error) }
+  }
+}

@@ -1,0 +1,52 @@
+import { createInterface } from 'node:readline'
+import { execa } from 'execa'
+import { inNetns, type Netns } from '../generators/linux/netns.ts'
+
+/** A line a program printed, or how it ended. */
+export interface ProgramEvent {
+  event: 'stdout' | 'stderr' | 'exit'
+  text: string
+}
+
+export interface RunningProgram {
+  /** Soft signal, then SIGKILL; resolves when it is gone. */
+  stop(): Promise<void>
+}
+
+const SOFT_SIGNAL_MS = 500
+
+/**
+ * An ordinary program inside a namespace. It dies with us, also by SIGKILL (`setpriv --pdeathsig`). Resolves when the
+ * child exists; its lines and its end arrive as events.
+ */
+export async function startProgram(
+  ns: Netns,
+  argv: readonly string[],
+  input: string | undefined,
+  listener: (event: ProgramEvent) => void,
+): Promise<RunningProgram> {
+  const child = inNetns(ns, () =>
+    execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
+      buffer: false,
+      reject: false,
+      forceKillAfterDelay: SOFT_SIGNAL_MS,
+      ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+    }),
+  )
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const readable = child[stream]
+    if (readable) createInterface({ input: readable }).on('line', text => listener({ event: stream, text }))
+  }
+  const ended = child.then(result => {
+    listener({
+      event: 'exit',
+      text: result.signal ?? String(result.exitCode ?? result.originalMessage ?? 'not started'),
+    })
+  })
+  return {
+    async stop() {
+      child.kill('SIGTERM')
+      await ended
+    },
+  }
+}

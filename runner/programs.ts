@@ -1,0 +1,74 @@
+import { formatIpv4 } from '../generators/wire/address.ts'
+import type { RunningProgram } from './programs-run.ts'
+import type { Recorder, Subject } from './recorder.ts'
+import type { StageSite } from './stage-site.ts'
+import type { PlannedStep } from './suite/plan-types.ts'
+import { programCommand } from './suite/programs.ts'
+
+type RunStep = Extract<PlannedStep, { action: 'run' }>
+
+const READY_LIMIT_MS = 5000
+
+/** The ordinary programs of one case: started in their pods, every line an observation, stopped at the latest with the case. */
+export class Programs {
+  private readonly site: StageSite
+  private readonly recorder: Recorder
+  private readonly subject: Subject
+  private readonly running = new Map<string, RunningProgram>()
+  private readonly lines = new Map<string, string[]>()
+  private readonly ended = new Set<string>()
+
+  constructor(site: StageSite, recorder: Recorder, subject: Subject) {
+    this.site = site
+    this.recorder = recorder
+    this.subject = subject
+  }
+
+  /** Resolves when the program does its work: it has ended, or listens (tcpdump says so), or simply runs. */
+  async start(step: RunStep, stop: AbortSignal): Promise<{ ok: boolean; detail?: string }> {
+    const { id, pod, program, params } = step
+    const place = { interface: 'eth0', address: formatIpv4(this.site.address(pod)) }
+    const { argv, input } = programCommand(program, params, place)
+    this.lines.set(id, [])
+    const about = { kind: 'program', step: id, pod, program } as const
+    const child = await this.site.endpoint(pod).run(argv, input, ({ event, text }) => {
+      if (event === 'exit') this.ended.add(id)
+      else this.lines.get(id)?.push(text)
+      this.recorder.observe({ ...about, event, text }, this.subject)
+    })
+    this.running.set(id, child)
+    const ready = await this.recorder.until(() => this.isReady(step), READY_LIMIT_MS, stop)
+    return ready ? { ok: true } : { ok: false, detail: `${program} was not ready within ${READY_LIMIT_MS} ms` }
+  }
+
+  private isReady({ id, program }: RunStep): boolean {
+    if (this.ended.has(id)) return true
+    switch (program) {
+      case 'tcpdump':
+        return this.linesWith(id, 'listening on') > 0
+      case 'http-server':
+        return this.linesWith(id, 'Serving HTTP') > 0
+      // Receivers and their sockets are waited for by what the suite waits for: the report they send.
+      case 'socat-receive':
+        return true
+      default:
+        return false
+    }
+  }
+
+  linesWith(step: string, text: string): number {
+    return (this.lines.get(step) ?? []).filter(line => line.includes(text)).length
+  }
+
+  async stop(step: string): Promise<{ ok: boolean; detail?: string }> {
+    const child = this.running.get(step)
+    if (!child) return { ok: false, detail: `${step} is not running` }
+    this.running.delete(step)
+    await child.stop()
+    return { ok: true }
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.running.keys()].map(step => this.stop(step)))
+  }
+}

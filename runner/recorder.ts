@@ -1,0 +1,145 @@
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Tap } from '../captures/tap.ts'
+import { realtimeNs } from '../generators/linux/libc.ts'
+import type { SentLog } from '../generators/sent.ts'
+import type { Fact } from './observation.ts'
+
+const PUMP_INTERVAL_MS = 2
+
+/** Who an observation is of: a case's attempt, or (neither given) the whole stage. */
+export interface Subject {
+  case?: string
+  attempt?: number
+}
+
+/**
+ * Everything a stage leaves for the judge: taps drained into files, observations, the log of what was sent. Waiting
+ * for a condition is waiting for the next drain that makes it true.
+ */
+export class Recorder {
+  readonly sent: SentLog
+  private readonly stage: string
+  private readonly observationsPath: string
+  private readonly streams: StreamNumbers
+  private taps: readonly Tap[] = []
+  private timer: NodeJS.Timeout | undefined
+  private readonly waiting = new Set<Waiter>()
+
+  constructor(directory: string, stage: string, sent: SentLog, streams: StreamNumbers) {
+    this.sent = sent
+    this.stage = stage
+    this.streams = streams
+    this.observationsPath = join(directory, 'observations.jsonl')
+  }
+
+  start(taps: readonly Tap[]): void {
+    this.taps = taps
+    this.schedule()
+  }
+
+  observe(fact: Fact, subject: Subject = {}): void {
+    const observation = { tNs: String(realtimeNs()), stage: this.stage, ...subject, ...fact }
+    appendFileSync(this.observationsPath, `${JSON.stringify(observation)}\n`)
+  }
+
+  nextStreamNumber(): number {
+    return this.streams.next()
+  }
+
+  /** Frames of a stream that came in at a tap so far. */
+  seen(stream: number, tapName: string, direction: number): number {
+    for (const tap of this.taps) {
+      const count = tap.seen(stream, tapName, direction)?.count ?? 0
+      if (count > 0) return count
+    }
+    return 0
+  }
+
+  /** Counts, from now on, frames at a tap for which the predicate holds. */
+  watch(tapName: string, direction: number, matches: (frame: Uint8Array) => boolean): () => number {
+    let count = 0
+    for (const tap of this.taps) {
+      tap.watch((frame, name, way) => {
+        if (name === tapName && way === direction && matches(frame)) count++
+      })
+    }
+    return () => count
+  }
+
+  /** Resolves true as soon as the condition holds after a drain, false at the time limit; rejects when stopped. */
+  async until(condition: () => boolean, timeoutMs: number, stop: AbortSignal): Promise<boolean> {
+    stop.throwIfAborted()
+    if (condition()) return true
+    return new Promise<boolean>((resolve, reject) => {
+      const waiter: Waiter = { condition, deadlineMs: performance.now() + timeoutMs, settle: resolve, fail: reject }
+      const onAbort = () => this.finish(waiter, () => reject(stop.reason))
+      waiter.cleanUp = () => stop.removeEventListener('abort', onAbort)
+      stop.addEventListener('abort', onAbort, { once: true })
+      this.waiting.add(waiter)
+    })
+  }
+
+  /** Lets taps record for this long: for what may still come after the last fence. */
+  async linger(ms: number, stop: AbortSignal): Promise<void> {
+    await this.until(() => false, ms, stop)
+  }
+
+  private schedule(): void {
+    this.timer = setTimeout(() => {
+      this.pump()
+      this.schedule()
+    }, PUMP_INTERVAL_MS)
+  }
+
+  private pump(): void {
+    for (const tap of this.taps) tap.drain()
+    const nowMs = performance.now()
+    for (const waiter of this.waiting) this.check(waiter, nowMs)
+  }
+
+  private check(waiter: Waiter, nowMs: number): void {
+    try {
+      if (waiter.condition()) this.finish(waiter, () => waiter.settle(true))
+      else if (nowMs >= waiter.deadlineMs) this.finish(waiter, () => waiter.settle(false))
+    } catch (error) {
+      this.finish(waiter, () => waiter.fail(error))
+    }
+  }
+
+  private finish(waiter: Waiter, settle: () => void): void {
+    this.waiting.delete(waiter)
+    waiter.cleanUp?.()
+    settle()
+  }
+
+  /** Last drain; the taps' own drop counters become observations. */
+  stop(): void {
+    clearTimeout(this.timer)
+    for (const tap of this.taps) {
+      tap.drain()
+      const { received, dropped } = tap.close()
+      this.observe({ kind: 'tap', file: tap.file, received, dropped })
+    }
+    this.taps = []
+  }
+}
+
+interface Waiter {
+  condition: () => boolean
+  deadlineMs: number
+  settle: (held: boolean) => void
+  fail: (error: unknown) => void
+  cleanUp?: () => void
+}
+
+/** Stream numbers are unique in a run: u24, never zero. */
+export class StreamNumbers {
+  private last = 0
+
+  next(): number {
+    if (this.last === 0xffffff) throw new RangeError('a run has at most 16777215 streams')
+    this.last += 1
+    return this.last
+  }
+}

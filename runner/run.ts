@@ -1,0 +1,195 @@
+import { randomInt } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { hostname, release, type } from 'node:os'
+import { join } from 'node:path'
+import { pinThread, realtimeNs } from '../generators/linux/libc.ts'
+import { openSentLog, type SentLog } from '../generators/sent.ts'
+import type { Progress } from '../reports/progress.ts'
+import type { RunResult } from '../reports/result.ts'
+import { judgeRun } from './judge.ts'
+import { StreamNumbers } from './recorder.ts'
+import { fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
+import { runStage, type StageContext } from './stage-run.ts'
+import type { Plan, PlannedCase, Stage } from './suite/plan-types.ts'
+import type { Site, Target } from './target/target.ts'
+import { castproofVersion } from './version.ts'
+import type { Waiver } from './waivers.ts'
+
+/** Attempts of a case that could not be judged; one that failed is never repeated. */
+const MAX_ATTEMPTS = 3
+
+export interface RunWanted {
+  plan: Plan
+  directory: string
+  targets: ReadonlyMap<string, Target>
+  faults: readonly string[]
+  waivers: Waiver[]
+  /** Cases this machine cannot run: id → reason. */
+  skipped: Record<string, string>
+  jobs: number
+  /** Repeats inconclusive cases; off where the first word is wanted, as in the fault matrix. */
+  retry: boolean
+  /** Brings a stage's site up, or lends one that is up already. */
+  siteOf?: (stage: Stage) => Promise<{ site: Site; done: () => Promise<void> }>
+}
+
+/** The pipeline of ARCHITECTURE section 2: record every stage, then judge the directory as `castproof judge` would. */
+export async function run(wanted: RunWanted, progress: Progress, stop: AbortSignal): Promise<RunResult> {
+  const recording = new RunRecording(wanted, progress, stop)
+  const startMs = performance.now()
+  try {
+    for (const stage of wanted.plan.stages) await recording.stage(stage, 1)
+    let result = recording.judge(startMs)
+    for (let attempt = 2; wanted.retry && attempt <= MAX_ATTEMPTS; attempt++) {
+      const again = stagesAgain(wanted.plan, result)
+      if (again.length === 0) break
+      for (const stage of again) await recording.stage(stage, attempt)
+      result = recording.judge(startMs)
+    }
+    for (const decided of result.cases) progress.caseFinished(decided)
+    progress.runFinished(result)
+    return result
+  } finally {
+    recording.close()
+  }
+}
+
+/** Stages with just the cases that were inconclusive. */
+function stagesAgain(plan: Plan, result: RunResult): Stage[] {
+  const undecided = new Set(result.cases.filter(item => item.status === 'inconclusive').map(item => item.id))
+  return plan.stages
+    .map(stage => ({ ...stage, cases: stage.cases.filter(item => undecided.has(item.id)) }))
+    .filter(stage => stage.cases.length > 0)
+}
+
+class RunRecording {
+  private readonly wanted: RunWanted
+  private readonly progress: Progress
+  private readonly stop: AbortSignal
+  private readonly record: RunRecord
+  private readonly sent: SentLog
+  private readonly streams = new StreamNumbers()
+  private readonly startNs = realtimeNs()
+
+  constructor(wanted: RunWanted, progress: Progress, stop: AbortSignal) {
+    this.wanted = wanted
+    this.progress = progress
+    this.stop = stop
+    mkdirSync(join(wanted.directory, LAYOUT.taps), { recursive: true })
+    this.record = this.newRecord()
+    this.write(LAYOUT.plan, wanted.plan)
+    this.write(LAYOUT.run, this.record)
+    writeFileSync(join(wanted.directory, LAYOUT.observations), '')
+    this.sent = openSentLog(join(wanted.directory, LAYOUT.sent), this.startNs)
+    progress.runStarted({
+      runId: String(this.record.runId),
+      directory: wanted.directory,
+      seed: wanted.plan.seed,
+      cases: wanted.plan.stages.reduce((sum, stage) => sum + stage.cases.length, 0),
+      stages: wanted.plan.stages.length,
+      faults: [...wanted.faults],
+    })
+  }
+
+  private newRecord(): RunRecord {
+    const { plan, faults, targets, waivers } = this.wanted
+    const described = [...targets.values()].map(({ name, description }) => ({ name, description, sandbox: 'host' }))
+    return {
+      schema: 'castproof-run/1',
+      runId: randomInt(1, 0x1000000),
+      version: castproofVersion(),
+      startedAt: new Date(Number(this.startNs / 1_000_000n)).toISOString(),
+      startedAtNs: String(this.startNs),
+      seed: plan.seed,
+      host: { hostname: hostname(), kernel: release(), node: process.version, os: type() },
+      targets: described,
+      faults: [...faults],
+      profiles: plan.profiles,
+      stages: [],
+      timingBounds: plan.settings.timing.enforced,
+      waivers,
+      skipped: this.wanted.skipped,
+      warnings: [],
+    }
+  }
+
+  private write(name: string, value: unknown): void {
+    writeFileSync(join(this.wanted.directory, name), `${JSON.stringify(value, null, 1)}\n`)
+  }
+
+  /** Brings the stage up, runs its cases, takes it down; what it recorded is in the run record from then on. */
+  async stage(stage: Stage, attempt: number): Promise<void> {
+    const startMs = performance.now()
+    const { nodes, pods } = stage.topology
+    const target = this.target(stage)
+    this.progress.stageStarted({
+      stage: stage.name,
+      target: stage.target,
+      description: target.description,
+      cases: stage.cases.length,
+      nodes: nodes.length,
+      pods: pods.length,
+    })
+    const { site, done } = await this.site(stage, target)
+    try {
+      this.progress.stageReady({ stage: stage.name, tookMs: performance.now() - startMs })
+      const record: StageRecord = { name: stage.name, target: stage.target, attempt, site: site.map, taps: [] }
+      this.record.stages.push(record)
+      const files = await runStage(this.runnable(stage), site, this.context(attempt))
+      record.taps = files.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) }))
+    } finally {
+      await done()
+    }
+    this.progress.stageFinished({ stage: stage.name, tookMs: performance.now() - startMs })
+  }
+
+  private runnable(stage: Stage): Stage {
+    return { ...stage, cases: stage.cases.filter(item => this.wanted.skipped[item.id] === undefined) }
+  }
+
+  private async site(stage: Stage, target: Target): Promise<{ site: Site; done: () => Promise<void> }> {
+    if (this.wanted.siteOf) return this.wanted.siteOf(stage)
+    const site = await target.bringUp(stage.topology, { faults: this.wanted.faults }, this.stop)
+    return { site, done: () => site.close() }
+  }
+
+  private target(stage: Stage): Target {
+    const target = this.wanted.targets.get(stage.target)
+    if (!target) throw new RangeError(`stage ${stage.name} needs target ${stage.target}`)
+    return target
+  }
+
+  private context(attempt: number): StageContext {
+    const { directory, jobs } = this.wanted
+    const run = { runId: this.record.runId, runStartNs: this.startNs }
+    const warn = (text: string): void => {
+      this.record.warnings?.push(text)
+      this.progress.warning(text)
+    }
+    const { progress, sent, streams, stop } = this
+    return { directory, jobs, attempt, run, sent, streams, progress, warn, stop }
+  }
+
+  /** Writes the record and judges the directory from its files: the same path as `castproof judge`. */
+  judge(startMs: number): RunResult {
+    this.sent.flush()
+    this.record.durationMs = Math.round(performance.now() - startMs)
+    this.write(LAYOUT.run, this.record)
+    for (const stage of this.record.stages)
+      this.progress.stageJudging({ stage: stage.name, cases: this.cases(stage).length })
+    return judgeRun(this.wanted.directory, { evidence: true })
+  }
+
+  private cases(stage: StageRecord): PlannedCase[] {
+    return this.wanted.plan.stages.find(item => item.name === stage.name)?.cases ?? []
+  }
+
+  close(): void {
+    this.sent.close()
+  }
+}
+
+/** Senders keep to one CPU, so that a fence cannot overtake what it guards; the control plane has a thread of its own. */
+export function keepSenderOnOneCpu(): void {
+  pinThread(0)
+}

@@ -1,0 +1,86 @@
+import type { SentLog } from '../generators/sent.ts'
+import type { Progress } from '../reports/progress.ts'
+import { bindCase } from './bind.ts'
+import { CaseRun } from './case-run.ts'
+import { Fences } from './fence.ts'
+import { Recorder, type StreamNumbers } from './recorder.ts'
+import { StageSite } from './stage-site.ts'
+import type { PlannedCase, Stage } from './suite/plan-types.ts'
+import type { Site } from './target/target.ts'
+
+/** Longer than the latest leak among the faults (20 ms): what a broken SUT still holds back shows in the taps. */
+const TAIL_MS = 60
+
+export interface StageContext {
+  directory: string
+  sent: SentLog
+  streams: StreamNumbers
+  run: { runId: number; runStartNs: bigint }
+  jobs: number
+  attempt: number
+  progress: Progress
+  /** Something a person should know: shown, and kept in the run record. */
+  warn(text: string): void
+  stop: AbortSignal
+}
+
+export interface TapFile {
+  file: string
+  interfaces: string[]
+}
+
+/** Runs a stage's cases on a site that is up: independent ones side by side, exclusive ones alone. Judges nothing. */
+export async function runStage(stage: Stage, site: Site, context: StageContext): Promise<TapFile[]> {
+  const { directory, sent, streams, stop } = context
+  const recorder = new Recorder(directory, stage.name, sent, streams)
+  const taps = site.openTaps(directory, context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name)
+  try {
+    recorder.start(taps)
+    const stageSite = new StageSite(site, recorder, context.run)
+    const fences = new Fences(stageSite, recorder)
+    if (!(await fences.raise(stop))) context.warn(`${stage.name}: the guard group reaches not every pod`)
+    const runOne = (planned: PlannedCase) =>
+      runCase(planned, stage, context, { site: stageSite, recorder, fences, stop })
+    await inParallel(
+      stage.cases.filter(planned => !planned.exclusive),
+      context.jobs,
+      runOne,
+    )
+    for (const planned of stage.cases.filter(planned => planned.exclusive)) await runOne(planned)
+    await recorder.linger(TAIL_MS, stop)
+    return taps.map(tap => ({ file: tap.file, interfaces: [...tap.names()] }))
+  } finally {
+    recorder.stop()
+  }
+}
+
+async function runCase(
+  planned: PlannedCase,
+  stage: Stage,
+  { attempt, progress }: StageContext,
+  parts: ConstructorParameters<typeof CaseRun>[2],
+): Promise<void> {
+  const about = { stage: stage.name, id: planned.id }
+  progress.caseStarted({ ...about, attempt })
+  const onStep = (step: { step: string; action: string }) => progress.caseStep({ ...about, ...step })
+  await new CaseRun(bindCase(planned, parts.site.map), attempt, parts, onStep).run()
+  progress.caseRan(about)
+}
+
+/** Runs at most `jobs` at once; the first failure ends the start of new ones and is thrown once all have ended. */
+async function inParallel<Item>(
+  items: readonly Item[],
+  jobs: number,
+  run: (item: Item) => Promise<void>,
+): Promise<void> {
+  const queue = items.values()
+  const failures: unknown[] = []
+  const worker = async () => {
+    for (const item of queue) {
+      if (failures.length > 0) return
+      await run(item).catch((error: unknown) => failures.push(error))
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(jobs, items.length) }, worker))
+  if (failures.length > 0) throw failures[0]
+}

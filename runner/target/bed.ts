@@ -1,0 +1,303 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { execa } from 'execa'
+import { setFeatures } from '../../generators/linux/ethtool.ts'
+import { createNetns, inNetns, interfaceIndex, type Netns, openNetns } from '../../generators/linux/netns.ts'
+import { formatIpv4, formatMac } from '../../generators/wire/address.ts'
+import type { Topology } from '../suite/plan-types.ts'
+
+/** Above this many pods on a node its pod ends share one namespace, and one tap (ARCHITECTURE section 4). */
+const SHARED_NAMESPACE_ABOVE = 64
+const POD_MTU_BYTES = 1500
+/** Leaves room for one level of VXLAN (50 bytes) around a full-size pod packet: nothing fragments on the underlay. */
+const UNDERLAY_MTU_BYTES = 1600
+export const OVERLAY_UDP_PORT = 8472
+const GATEWAY = '169.254.1.1'
+
+export interface BedNode {
+  name: string
+  address: number
+  ns: Netns
+  uplinkIndex: number
+  overlayIndex: number
+  /** Where its pods' addresses come from: /16. */
+  podNetwork: number
+}
+
+export interface BedPod {
+  name: string
+  node: BedNode
+  address: number
+  mac: number
+  nodeMac: number
+  ns: Netns
+  /** Whether `ns` holds other pods as well. */
+  shared: boolean
+  podInterface: string
+  podIndex: number
+  nodeInterface: string
+  nodeIndex: number
+}
+
+/**
+ * Nodes, pods and the underlay between them as network namespaces, before any SUT is put in: veth pairs, a bridge that
+ * does not snoop, a collect-metadata VXLAN device on every node. Quiet: no IPv6, fixed neighbours, no forwarding.
+ */
+export class Bed {
+  readonly nodes = new Map<string, BedNode>()
+  readonly pods = new Map<string, BedPod>()
+  private readonly topology: Topology
+  private readonly prefix: string | undefined
+  private readonly namespaces: { ns: Netns; name: string | undefined }[] = []
+  private readonly podNamespaces = new Map<string, Netns>()
+
+  private constructor(topology: Topology, prefix: string | undefined) {
+    this.topology = topology
+    this.prefix = prefix
+  }
+
+  /** Brings everything up, or nothing: a failure on the way takes down what was made. */
+  static async create(topology: Topology, prefix?: string): Promise<Bed> {
+    const bed = new Bed(topology, prefix)
+    try {
+      await bed.makeNodes()
+      await bed.makePods(topology.pods.map(pod => pod.name))
+      return bed
+    } catch (error) {
+      await bed.close()
+      throw error
+    }
+  }
+
+  private async makeNodes(): Promise<void> {
+    const underlay = await this.namespace('underlay')
+    const names = this.topology.nodes
+    for (const [i, name] of names.entries()) {
+      const ns = await this.namespace(name)
+      const node = {
+        name,
+        address: 0x0ae00004 + i,
+        ns,
+        uplinkIndex: 0,
+        overlayIndex: 0,
+        podNetwork: 0x0a010000 + (i << 16),
+      }
+      this.nodes.set(name, node)
+    }
+    const nodes = [...this.nodes.values()]
+    await ip(underlay, [
+      `link add br0 mtu ${UNDERLAY_MTU_BYTES} type bridge mcast_snooping 0 stp_state 0`,
+      'link set br0 up',
+      ...nodes.flatMap((node, i) => [
+        `link add u${i} mtu ${UNDERLAY_MTU_BYTES} type veth peer name eth0 mtu ${UNDERLAY_MTU_BYTES} address ${formatMac(nodeMac(node))} netns ${node.ns.path}`,
+        `link set u${i} master br0 up`,
+      ]),
+    ])
+    await Promise.all(nodes.map(node => this.configureNode(node, nodes)))
+  }
+
+  private async configureNode(node: BedNode, nodes: readonly BedNode[]): Promise<void> {
+    const others = nodes.filter(other => other !== node)
+    await ip(node.ns, [
+      'link set lo up',
+      `addr add ${formatIpv4(node.address)}/16 dev eth0`,
+      'link set eth0 up',
+      ...others.map(
+        other => `neigh add ${formatIpv4(other.address)} lladdr ${formatMac(nodeMac(other))} dev eth0 nud permanent`,
+      ),
+      `link add cilium_vxlan mtu ${POD_MTU_BYTES} type vxlan external dstport ${OVERLAY_UDP_PORT}`,
+      'link set cilium_vxlan up',
+    ])
+    inNetns(node.ns, () => {
+      node.uplinkIndex = interfaceIndex('eth0')
+      node.overlayIndex = interfaceIndex('cilium_vxlan')
+    })
+  }
+
+  /** Makes pods that the topology names; also one that was killed before. */
+  async makePods(names: readonly string[]): Promise<BedPod[]> {
+    const wanted = new Set(names)
+    const made: BedPod[] = []
+    for (const node of this.nodes.values()) {
+      const all = this.topology.pods.filter(pod => pod.node === node.name)
+      const shared = all.length > SHARED_NAMESPACE_ABOVE
+      for (const [k, pod] of all.entries())
+        if (wanted.has(pod.name)) made.push(await this.podOf(node, pod.name, k, shared))
+    }
+    await Promise.all(
+      [...this.nodes.values()].map(node =>
+        linkPods(
+          node,
+          made.filter(pod => pod.node === node),
+        ),
+      ),
+    )
+    for (const pod of made) this.pods.set(pod.name, pod)
+    return made
+  }
+
+  private async podOf(node: BedNode, name: string, k: number, shared: boolean): Promise<BedPod> {
+    const address = node.podNetwork + k + 1
+    return {
+      name,
+      node,
+      address,
+      mac: 0x0200_0000_0000 + address,
+      nodeMac: 0x0201_0000_0000 + address,
+      ns: await this.podNamespace(shared ? `${node.name}-pods` : name),
+      shared,
+      podInterface: shared ? `p${k + 1}` : 'eth0',
+      podIndex: 0,
+      nodeInterface: `lxc${k + 1}`,
+      nodeIndex: 0,
+    }
+  }
+
+  private async podNamespace(name: string): Promise<Netns> {
+    const known = this.podNamespaces.get(name)
+    if (known) return known
+    const ns = await this.namespace(name)
+    this.podNamespaces.set(name, ns)
+    return ns
+  }
+
+  /** Abrupt: the veth goes, no leave is sent. The empty namespace stays, with the tap in it, for a pod made anew. */
+  async removePod(name: string): Promise<void> {
+    const pod = this.pods.get(name)
+    if (!pod) return
+    this.pods.delete(name)
+    await ip(pod.node.ns, [`link del ${pod.nodeInterface}`])
+  }
+
+  private async namespace(name: string): Promise<Netns> {
+    const full = this.prefix ? `${this.prefix}-${name}` : undefined
+    if (full) await execa('ip', ['netns', 'add', full])
+    const ns = full ? openNetns(`/run/netns/${full}`) : createNetns()
+    this.namespaces.push({ ns, name: full })
+    inNetns(ns, quiet)
+    return ns
+  }
+
+  /** Every namespace, for taps: node namespaces and pod namespaces, each once. */
+  get nodeList(): BedNode[] {
+    return [...this.nodes.values()]
+  }
+
+  async close(): Promise<void> {
+    const held = this.namespaces.splice(0)
+    this.pods.clear()
+    this.nodes.clear()
+    await Promise.all(held.map(release))
+  }
+}
+
+async function release(held: { ns: Netns; name: string | undefined }): Promise<void> {
+  held.ns.close()
+  if (held.name) await execa('ip', ['netns', 'del', held.name])
+}
+
+function nodeMac(node: BedNode): number {
+  return 0x0202_0000_0000 + node.address
+}
+
+async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {
+  if (pods.length === 0) return
+  await ip(
+    node.ns,
+    pods.flatMap(pod => [
+      `link add ${pod.nodeInterface} address ${formatMac(pod.nodeMac)} mtu ${POD_MTU_BYTES} type veth peer name ${pod.podInterface} address ${formatMac(pod.mac)} mtu ${POD_MTU_BYTES} netns ${pod.ns.path}`,
+      `link set ${pod.nodeInterface} up`,
+    ]),
+  )
+  const shared = pods.filter(pod => pod.shared)
+  if (shared[0]) await ip(shared[0].ns, ['link set lo up', ...shared.map(pod => `link set ${pod.podInterface} up`)])
+  await Promise.all(pods.filter(pod => !pod.shared).map(configurePod))
+  for (const pod of pods) inNetns(pod.ns, () => settle(pod))
+  inNetns(node.ns, () => {
+    for (const pod of pods) pod.nodeIndex = interfaceIndex(pod.nodeInterface)
+    // Without both, 1024 copies of one datagram overflow the CPU's backlog; with both every veth has its own queue.
+    setFeatures(
+      pods.map(pod => pod.nodeInterface),
+      'tso',
+      false,
+    )
+  })
+}
+
+async function configurePod(pod: BedPod): Promise<void> {
+  await ip(pod.ns, [
+    'link set lo up',
+    `addr add ${formatIpv4(pod.address)}/32 dev eth0`,
+    'link set eth0 up',
+    `route add ${GATEWAY} dev eth0 scope link`,
+    `neigh add ${GATEWAY} lladdr ${formatMac(pod.nodeMac)} dev eth0 nud permanent`,
+    `route add default via ${GATEWAY} dev eth0`,
+  ])
+}
+
+function settle(pod: BedPod): void {
+  pod.podIndex = interfaceIndex(pod.podInterface)
+  setFeatures([pod.podInterface], 'gro', true)
+}
+
+export async function setDeviceUp(ns: Netns, name: string, up: boolean): Promise<void> {
+  await ip(ns, [`link set ${name} ${up ? 'up' : 'down'}`])
+}
+
+/** iproute2 in one process for any number of commands; its message names the command that failed. */
+async function ip(ns: Netns, lines: readonly string[]): Promise<void> {
+  await inNetns(ns, () => execa('ip', ['-batch', '-'], { input: lines.join('\n'), timeout: 60_000 }))
+}
+
+/**
+ * Sysctls of the current namespace: a new one inherits some from the first, so every one that matters is set. The
+ * host's own are never touched.
+ */
+function quiet(): void {
+  const settings: [path: string, value: string, optional?: boolean][] = [
+    ['ipv6/conf/all/disable_ipv6', '1', true],
+    ['ipv6/conf/default/disable_ipv6', '1', true],
+    ['ipv4/ip_forward', '0'],
+    ['ipv4/conf/all/rp_filter', '0'],
+    ['ipv4/conf/default/rp_filter', '0'],
+    ['ipv4/conf/all/accept_local', '0'],
+    ['ipv4/conf/default/accept_local', '0'],
+    ['ipv4/conf/all/force_igmp_version', '0'],
+    ['ipv4/conf/default/force_igmp_version', '0'],
+    ['ipv4/igmp_link_local_mcast_reports', '0', true],
+    ['ipv4/igmp_max_memberships', '1024', true],
+    ['ipv4/igmp_qrv', '2', true],
+    ['core/rps_default_mask', '0', true],
+  ]
+  for (const [path, value, optional] of settings) writeSysctl(`/proc/sys/net/${path}`, value, optional === true)
+}
+
+function writeSysctl(path: string, value: string, optional: boolean): void {
+  try {
+    writeFileSync(path, value)
+  } catch (error) {
+    // A kernel without IPv6, or older than the setting, is as quiet without it.
+    if (!optional || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}
+
+/** Counters by which the kernel owns up to lost packets: CPU backlog, devices, UDP sockets; cumulative. */
+export function witnessCounters(bed: Bed): Record<string, number> {
+  const counters: Record<string, number> = { 'softnet dropped': softnetDropped() }
+  for (const node of bed.nodes.values()) inNetns(node.ns, () => deviceDrops(node.name, counters))
+  return counters
+}
+
+function softnetDropped(): number {
+  const rows = readFileSync('/proc/net/softnet_stat', 'latin1').trim().split('\n')
+  return rows.reduce((sum, row) => sum + Number.parseInt(row.split(/\s+/)[1] ?? '0', 16), 0)
+}
+
+function deviceDrops(node: string, counters: Record<string, number>): void {
+  for (const row of readFileSync('/proc/thread-self/net/dev', 'latin1').split('\n').slice(2)) {
+    const [name, rest] = row.split(':')
+    if (!name || !rest) continue
+    const columns = rest.trim().split(/\s+/).map(Number)
+    counters[`${node}/${name.trim()} rx dropped`] = columns[3] ?? 0
+    counters[`${node}/${name.trim()} tx dropped`] = columns[11] ?? 0
+  }
+}

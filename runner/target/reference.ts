@@ -1,0 +1,244 @@
+import { type ControlPlane, startControlPlane } from '../../bpf/control-plane.ts'
+import { Datapath, GroupLimitError } from '../../bpf/datapath.ts'
+import { Tap } from '../../captures/tap.ts'
+import type { Netns } from '../../generators/linux/netns.ts'
+import type { SiteMap } from '../check/check.ts'
+import type { Endpoint } from '../endpoint.ts'
+import { LocalEndpoint } from '../endpoint-local.ts'
+import type { GroupTable } from '../observation.ts'
+import { type Capability, probe } from '../probe.ts'
+import type { QuerierTimers } from '../suite/plan-types.ts'
+import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, witnessCounters } from './bed.ts'
+import type { Site, Target } from './target.ts'
+
+/** Cilium's identity `world`: what its multicast puts into the VNI (facts of the founding walk-through). */
+const VNI = 2
+
+/** The bundled eBPF datapath on nodes that are network namespaces. Needs root, BPF and Linux 6.1. */
+export const reference: Target = {
+  name: 'reference',
+  description: `castproof reference datapath (eBPF, tc), VXLAN on UDP ${OVERLAY_UDP_PORT}, VNI ${VNI}`,
+  async probe(): Promise<Capability[]> {
+    return (await probe()).filter(capability => capability.neededFor.includes('reference'))
+  },
+  async bringUp(topology, options, stop): Promise<Site> {
+    const bed = await Bed.create(topology, options.prefix)
+    const site = new ReferenceSite(bed, topology.querier)
+    try {
+      stop.throwIfAborted()
+      await site.load(options.faults)
+      return site
+    } catch (error) {
+      await site.close()
+      throw error
+    }
+  },
+}
+
+class ReferenceSite implements Site {
+  private readonly bed: Bed
+  private readonly datapaths = new Map<string, Datapath>()
+  private readonly endpoints = new Map<string, LocalEndpoint>()
+  private readonly killed = new Set<string>()
+  private readonly down = new Map<string, { pod: string } | { node: string }>()
+  private readonly querier: QuerierTimers | undefined
+  private controlPlane: ControlPlane | undefined
+
+  constructor(bed: Bed, querier: QuerierTimers | undefined) {
+    this.bed = bed
+    this.querier = querier
+  }
+
+  get map(): SiteMap {
+    return {
+      nodes: this.bed.nodeList.map(node => ({
+        name: node.name,
+        address: node.address,
+        uplinkTap: `${node.name}/eth0`,
+        overlayTap: `${node.name}/cilium_vxlan`,
+      })),
+      pods: [...this.bed.pods.values()].map(podOfMap),
+      overlay: { udpPort: OVERLAY_UDP_PORT, vni: VNI },
+    }
+  }
+
+  /** Loads a datapath for each node, attaches it everywhere, and starts what keeps the nodes in step. */
+  async load(faults: readonly string[]): Promise<void> {
+    for (const node of this.bed.nodeList) {
+      const querier = this.querier ? { querier: this.querier } : {}
+      const datapath = Datapath.load({ node: { name: node.name, address: node.address }, vni: VNI, faults, ...querier })
+      this.datapaths.set(node.name, datapath)
+      datapath.attachOverlay(node.ns, node.overlayIndex)
+      datapath.attachUplink(node.ns, node.uplinkIndex)
+      for (const other of this.bed.nodeList)
+        if (other !== node) datapath.addRemoteNode(other.address, other.podNetwork)
+    }
+    for (const pod of this.bed.pods.values()) this.attach(pod)
+    this.controlPlane = await startControlPlane([...this.datapaths.values()])
+  }
+
+  private attach(pod: BedPod): void {
+    this.datapath(pod.node.name).attachPod(pod.node.ns, pod.nodeIndex, {
+      address: pod.address,
+      mac: pod.mac,
+      nodeMac: pod.nodeMac,
+    })
+  }
+
+  private async unload(): Promise<void> {
+    await this.controlPlane?.close()
+    this.controlPlane = undefined
+    for (const datapath of this.datapaths.values()) datapath.close()
+    this.datapaths.clear()
+  }
+
+  async setFaults(faults: readonly string[]): Promise<void> {
+    await this.unload()
+    await this.load(faults)
+  }
+
+  endpoint(name: string): Endpoint {
+    const known = this.endpoints.get(name)
+    if (known) return known
+    const endpoint = new LocalEndpoint(this.pod(name))
+    this.endpoints.set(name, endpoint)
+    return endpoint
+  }
+
+  openTaps(directory: string, prefix: string): Tap[] {
+    const places = new Map<Netns, { place: string; nameOf: (ifindex: number) => string | undefined }>()
+    for (const node of this.bed.nodeList)
+      places.set(node.ns, { place: node.name, nameOf: index => this.nodeTapName(node, index) })
+    for (const pod of this.bed.pods.values()) {
+      const place = pod.shared ? `${pod.node.name}-pods` : pod.name
+      places.set(pod.ns, { place, nameOf: index => this.podTapName(pod.ns, index) })
+    }
+    return [...places].map(([ns, { place, nameOf }]) =>
+      Tap.open({ ns, nameOf, directory, file: `taps/${prefix}-${place}.pcapng` }),
+    )
+  }
+
+  private nodeTapName(node: BedNode, index: number): string | undefined {
+    if (index === node.uplinkIndex) return `${node.name}/eth0`
+    if (index === node.overlayIndex) return `${node.name}/cilium_vxlan`
+    for (const pod of this.bed.pods.values()) if (pod.node === node && pod.nodeIndex === index) return nodeTap(pod)
+    return undefined
+  }
+
+  private podTapName(ns: Netns, index: number): string | undefined {
+    for (const pod of this.bed.pods.values()) if (pod.ns === ns && pod.podIndex === index) return podTap(pod)
+    return undefined
+  }
+
+  enableGroup(node: string, group: number): void {
+    this.datapath(node).enableGroup(group)
+  }
+
+  tryEnableGroup(node: string, group: number): boolean {
+    try {
+      this.enableGroup(node, group)
+      return true
+    } catch (error) {
+      if (error instanceof GroupLimitError) return false
+      throw error
+    }
+  }
+
+  disableGroup(node: string, group: number): void {
+    this.datapath(node).disableGroup(group)
+  }
+
+  tables(node: string): GroupTable[] {
+    return this.datapath(node).subscribers()
+  }
+
+  drops(node: string): Record<string, number> {
+    return this.datapath(node).drops()
+  }
+
+  witness(): Record<string, number> {
+    return witnessCounters(this.bed)
+  }
+
+  async setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void> {
+    const [ns, name] =
+      'pod' in what ? [this.pod(what.pod).node.ns, this.pod(what.pod).nodeInterface] : [this.node(what.node).ns, 'eth0']
+    await setDeviceUp(ns, name, up)
+    const key = 'pod' in what ? `pod ${what.pod}` : `node ${what.node}`
+    if (up) this.down.delete(key)
+    else this.down.set(key, what)
+  }
+
+  async kill(name: string): Promise<void> {
+    const pod = this.pod(name)
+    await this.endpoints.get(name)?.close()
+    this.endpoints.delete(name)
+    this.killed.add(name)
+    await this.bed.removePod(name)
+    this.datapath(pod.node.name).detachPod(pod.nodeIndex)
+  }
+
+  async restore(): Promise<void> {
+    for (const what of [...this.down.values()]) await this.setLink(what, true)
+    if (this.killed.size === 0) return
+    for (const pod of await this.bed.makePods([...this.killed])) this.attach(pod)
+    this.killed.clear()
+  }
+
+  async restartAgent(node: string): Promise<void> {
+    await this.controlPlane?.restart(node)
+  }
+
+  unreachable(): ReadonlySet<string> {
+    const gone = new Set(this.killed)
+    for (const what of this.down.values()) {
+      if ('pod' in what) gone.add(what.pod)
+      else for (const pod of this.bed.pods.values()) if (pod.node.name === what.node) gone.add(pod.name)
+    }
+    return gone
+  }
+
+  async close(): Promise<void> {
+    for (const endpoint of this.endpoints.values()) await endpoint.close()
+    await this.unload()
+    await this.bed.close()
+  }
+
+  private pod(name: string): BedPod {
+    const pod = this.bed.pods.get(name)
+    if (!pod) throw new RangeError(`the site has no pod ${name}`)
+    return pod
+  }
+
+  private node(name: string): BedNode {
+    const node = this.bed.nodes.get(name)
+    if (!node) throw new RangeError(`the site has no node ${name}`)
+    return node
+  }
+
+  private datapath(node: string): Datapath {
+    const datapath = this.datapaths.get(node)
+    if (!datapath) throw new RangeError(`no datapath is loaded on ${node}`)
+    return datapath
+  }
+}
+
+function podOfMap(pod: BedPod): SiteMap['pods'][number] {
+  return {
+    name: pod.name,
+    node: pod.node.name,
+    address: pod.address,
+    mac: pod.mac,
+    gatewayMac: pod.nodeMac,
+    podTap: podTap(pod),
+    nodeTap: nodeTap(pod),
+  }
+}
+
+function podTap(pod: BedPod): string {
+  return `${pod.name}/eth0`
+}
+
+function nodeTap(pod: BedPod): string {
+  return `${pod.node.name}/lxc_${pod.name}`
+}

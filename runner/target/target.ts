@@ -1,0 +1,50 @@
+import type { Tap } from '../../captures/tap.ts'
+import type { SiteMap } from '../check/check.ts'
+import type { Endpoint } from '../endpoint.ts'
+import type { GroupTable } from '../observation.ts'
+import type { Capability } from '../probe.ts'
+import type { Topology } from '../suite/plan-types.ts'
+
+/** A driver: knows how to bring one kind of SUT up, and nothing about verdicts. */
+export interface Target {
+  readonly name: string
+  /** One line for reports. */
+  readonly description: string
+  /** What this machine lacks for it is a Capability with `ok: false` and a remedy. */
+  probe(): Promise<Capability[]>
+  bringUp(topology: Topology, options: BringUpOptions, stop: AbortSignal): Promise<Site>
+}
+
+export interface BringUpOptions {
+  /** Names from the fault registry that this target's SUT is to have. */
+  faults: readonly string[]
+  /** `lab` and `--keep`: namespaces get names that start with this. */
+  prefix?: string
+}
+
+/** A target that is up: pods to act in, tables to read, places to listen. `close` leaves nothing behind. */
+export interface Site {
+  readonly map: SiteMap
+  endpoint(pod: string): Endpoint
+  /** Opens a tap in every namespace; file names are relative to `directory`. */
+  openTaps(directory: string, prefix: string): Tap[]
+  enableGroup(node: string, group: number): void
+  /** False when the SUT refuses because its limit is reached; any other trouble is thrown. */
+  tryEnableGroup(node: string, group: number): boolean
+  disableGroup(node: string, group: number): void
+  tables(node: string): GroupTable[]
+  drops(node: string): Record<string, number>
+  /** Cumulative loss counters of kernel and devices. */
+  witness(): Record<string, number>
+  setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void>
+  /** The pod is gone abruptly: veth and namespace removed, no IGMP leave. */
+  kill(pod: string): Promise<void>
+  /** Makes killed pods anew and sets links up again. */
+  restore(): Promise<void>
+  restartAgent(node: string): Promise<void>
+  /** Pods that can neither send nor receive now: killed, or their link is down. */
+  unreachable(): ReadonlySet<string>
+  /** Exchanges the SUT's programs for ones with these faults; topology and pods stay. */
+  setFaults(faults: readonly string[]): Promise<void>
+  close(): Promise<void>
+}
