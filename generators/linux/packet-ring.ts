@@ -105,6 +105,7 @@ export class PacketRing {
   #words: Uint32Array
   #halves: Uint16Array
   #next = 0
+  #drained = 0
   #closed = false
 
   private constructor(fd: number, address: number, blockBytes: number, blocks: number) {
@@ -137,7 +138,24 @@ export class PacketRing {
       this.#words[(block + 8) >>> 2] = 0
       this.#next = (this.#next + 1) % this.#blocks
     }
+    this.#drained += frames
     return frames
+  }
+
+  /**
+   * Like `drain`, and also waits for the block that is still being filled: every frame received before the call has been
+   * visited when it returns, unless that takes longer than `limitMs`.
+   */
+  drainAll(visit: RingVisitor, limitMs = 1000): number {
+    const { received } = this.counters()
+    const before = this.#drained
+    const end = performance.now() + limitMs
+    this.drain(visit)
+    while (this.#drained < received && !this.#closed && performance.now() < end) {
+      this.wait(10)
+      this.drain(visit)
+    }
+    return this.#drained - before
   }
 
   /** Blocks the thread until a block is ready or the time is over. */

@@ -1,0 +1,243 @@
+import { realtimeNs } from '../generators/linux/libc.ts'
+import type { Netns } from '../generators/linux/netns.ts'
+import {
+  PacketRing,
+  RING_CHECKSUM_NOT_READY,
+  type RingCounters,
+  type RingVisitor,
+} from '../generators/linux/packet-ring.ts'
+import { stampRun, stampSequence, stampStream } from '../generators/wire/stamp.ts'
+import { Dissection, portTable, VXLAN_PORTS } from './dissect.ts'
+import { findStamp, type StampPlace } from './locate.ts'
+import { PcapngWriter } from './pcapng-writer.ts'
+
+export interface TapOptions {
+  /** Left out: the current namespace. */
+  netns?: Netns
+  /** Where to write. */
+  path: string
+  /** The same file as the run directory's other files name it; left out: `path`. */
+  file?: string
+  /** `n1`, for interfaces that nobody named: `n1/if7`. */
+  place: string
+  /** Tap names by interface index: `n1/eth0`. More may come later by `name`. */
+  names?: ReadonlyMap<number, string>
+  /** 0, the default: every interface of the namespace in one ring. */
+  ifindex?: number
+  promiscuous?: boolean
+  /** As captures/filter.ts compiles it. */
+  filter?: Uint8Array
+  /** Stamps of other runs are written but not indexed. */
+  runId: number
+  vxlanPorts?: readonly number[]
+  /** Holds what comes between two drains; left out: 4 MiB. */
+  ringBytes?: number
+  retireMs?: number
+}
+
+/** What was seen so far of a stream at one tap in one direction; times are ns since the tap's `baseNs`. */
+export interface StreamSighting {
+  count: number
+  highestSequence: number
+  firstNs: number
+  lastNs: number
+}
+
+/** Counts frames that its predicate accepts, from when it was made. */
+export interface Watch {
+  readonly count: number
+  close(): void
+}
+
+/** What a watch looks at: the frame is `bytes[at] … bytes[end - 1]`, valid during the call. */
+export type FramePredicate = (bytes: Uint8Array, at: number, end: number, tapName: string, direction: number) => boolean
+
+interface Watcher {
+  count: number
+  matches: FramePredicate
+}
+
+interface NamedInterface {
+  id: number
+  name: string
+}
+
+const BLOCK_BYTES = 256 * 1024
+const RING_BYTES = 4 << 20
+
+/**
+ * Listens from the moment it is made: a ring over one or all interfaces of a namespace, whose frames `drain` writes to a pcapng file
+ * and shows to whoever waits for some. Nothing happens between drains, so their rhythm and `ringBytes` bound what can be lost.
+ */
+export class Tap {
+  readonly file: string
+  /** CLOCK_REALTIME that `StreamSighting` times count from: the full second in which the tap was opened. */
+  readonly baseNs: bigint
+  readonly #place: string
+  readonly #runId: number
+  readonly #vxlanPorts: Uint8Array
+  readonly #ring: PacketRing
+  readonly #writer: PcapngWriter
+  readonly #interfaces = new Map<number, NamedInterface>()
+  readonly #ids = new Map<string, number>()
+  readonly #received: number[] = []
+  readonly #sightings = new Map<number, StreamSighting>()
+  readonly #watchers = new Set<Watcher>()
+  readonly #stamp: StampPlace = { stampAt: 0, innerAt: 0, levels: 0 }
+  readonly #layers = new Dissection()
+  readonly #baseSeconds: number
+  #last: { key: number; sighting: StreamSighting } = { key: -1, sighting: newSighting() }
+  #closed: RingCounters | undefined
+
+  private constructor(options: TapOptions, ring: PacketRing) {
+    this.file = options.file ?? options.path
+    this.#place = options.place
+    this.#runId = options.runId
+    this.#vxlanPorts = portTable(options.vxlanPorts ?? VXLAN_PORTS)
+    this.#ring = ring
+    this.#baseSeconds = Number(realtimeNs() / 1_000_000_000n)
+    this.baseNs = BigInt(this.#baseSeconds) * 1_000_000_000n
+    this.#writer = new PcapngWriter(options.path)
+    for (const [ifindex, name] of options.names ?? []) this.name(ifindex, name)
+  }
+
+  static open(options: TapOptions): Tap {
+    const ring = PacketRing.open({
+      ...(options.netns ? { netns: options.netns } : {}),
+      ...(options.filter ? { filter: options.filter } : {}),
+      ifindex: options.ifindex ?? 0,
+      promiscuous: options.promiscuous ?? false,
+      retireMs: options.retireMs ?? 2,
+      blockBytes: BLOCK_BYTES,
+      blocks: Math.max(2, Math.ceil((options.ringBytes ?? RING_BYTES) / BLOCK_BYTES)),
+    })
+    try {
+      return new Tap(options, ring)
+    } catch (error) {
+      ring.close()
+      throw error
+    }
+  }
+
+  /** Names an interface that has come since. Interfaces with one name, such as a pod's that was made anew, are one tap. */
+  name(ifindex: number, name: string): void {
+    let id = this.#ids.get(name)
+    if (id === undefined) {
+      id = this.#writer.addInterface(name)
+      this.#ids.set(name, id)
+    }
+    this.#interfaces.set(ifindex, { id, name })
+  }
+
+  /** Writes what has come since the last drain and shows it to the watchers; returns how many frames. */
+  drain(): number {
+    return this.#closed ? 0 : this.#ring.drain(this.#visit)
+  }
+
+  /** Blocks the thread until there is something to drain: for a process that does nothing else. */
+  wait(timeoutMs: number): boolean {
+    return this.#closed ? false : this.#ring.wait(timeoutMs)
+  }
+
+  /** Undefined when nothing of the stream was drained yet. The object goes on counting. */
+  seen(stream: number, tapName: string, direction: number): Readonly<StreamSighting> | undefined {
+    const id = this.#ids.get(tapName)
+    return id === undefined ? undefined : this.#sightings.get(sightingKey(id, stream, direction))
+  }
+
+  watch(matches: FramePredicate): Watch {
+    const watcher: Watcher = { count: 0, matches }
+    this.#watchers.add(watcher)
+    return {
+      get count() {
+        return watcher.count
+      },
+      close: () => void this.#watchers.delete(watcher),
+    }
+  }
+
+  counters(): RingCounters {
+    return this.#closed ?? this.#ring.counters()
+  }
+
+  /** Makes what was drained readable by others. */
+  flush(): void {
+    if (!this.#closed) this.#writer.flush()
+  }
+
+  /** Writes every frame that was received before the call, then the drop counts; safe to call twice. */
+  close(): RingCounters {
+    if (this.#closed) return this.#closed
+    try {
+      this.#ring.drainAll(this.#visit)
+      this.#closed = this.#ring.counters()
+      this.#writeStatistics(this.#closed)
+    } finally {
+      this.#closed ??= this.#ring.counters()
+      this.#ring.close()
+      this.#writer.close()
+    }
+    return this.#closed
+  }
+
+  /** One ring for all: the kernel does not say whose frames it dropped, so each interface may have lost that many. */
+  #writeStatistics({ dropped }: RingCounters): void {
+    const comment = this.#ids.size > 1 ? `dropped is of the ring that ${this.#ids.size} interfaces share` : ''
+    for (const id of this.#ids.values()) this.#writer.statistics(id, this.#received[id] ?? 0, dropped, comment)
+  }
+
+  readonly #visit: RingVisitor = (
+    bytes,
+    at,
+    length,
+    originalLength,
+    seconds,
+    nanoseconds,
+    ifindex,
+    direction,
+    flags,
+  ) => {
+    const { id, name } = this.#interfaces.get(ifindex) ?? this.#unnamed(ifindex)
+    const checksumNotReady = (flags & RING_CHECKSUM_NOT_READY) !== 0
+    this.#writer.frame(id, bytes, at, length, originalLength, seconds, nanoseconds, direction, checksumNotReady)
+    this.#received[id] = (this.#received[id] ?? 0) + 1
+    if (findStamp(bytes, at, length, originalLength, this.#vxlanPorts, this.#layers, this.#stamp)) {
+      this.#count(bytes, id, direction, (seconds - this.#baseSeconds) * 1e9 + nanoseconds)
+    }
+    for (const watcher of this.#watchers) if (watcher.matches(bytes, at, at + length, name, direction)) watcher.count++
+  }
+
+  #unnamed(ifindex: number): NamedInterface {
+    this.name(ifindex, `${this.#place}/if${ifindex}`)
+    return this.#interfaces.get(ifindex) as NamedInterface
+  }
+
+  #count(bytes: Uint8Array, id: number, direction: number, timeNs: number): void {
+    const { stampAt } = this.#stamp
+    if (stampRun(bytes, stampAt) !== this.#runId) return
+    const sighting = this.#sighting(sightingKey(id, stampStream(bytes, stampAt), direction), timeNs)
+    sighting.count++
+    sighting.lastNs = timeNs
+    sighting.highestSequence = Math.max(sighting.highestSequence, stampSequence(bytes, stampAt))
+  }
+
+  /** Frames of one stream come in rows: most need no look into the map. */
+  #sighting(key: number, timeNs: number): StreamSighting {
+    if (this.#last.key === key) return this.#last.sighting
+    let sighting = this.#sightings.get(key)
+    if (!sighting) {
+      sighting = newSighting(timeNs)
+      this.#sightings.set(key, sighting)
+    }
+    this.#last = { key, sighting }
+    return sighting
+  }
+}
+
+function newSighting(firstNs = 0): StreamSighting {
+  return { count: 0, highestSequence: 0, firstNs, lastNs: firstNs }
+}
+
+function sightingKey(id: number, stream: number, direction: number): number {
+  return (id * 4 + direction) * 0x100_0000 + stream
+}
