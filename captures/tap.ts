@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { realtimeNs } from '../generators/linux/libc.ts'
 import type { Netns } from '../generators/linux/netns.ts'
 import {
@@ -13,22 +14,22 @@ import { PcapngWriter } from './pcapng-writer.ts'
 
 export interface TapOptions {
   /** Left out: the current namespace. */
-  netns?: Netns
-  /** Where to write. */
-  path: string
-  /** The same file as the run directory's other files name it; left out: `path`. */
-  file?: string
-  /** `n1`, for interfaces that nobody named: `n1/if7`. */
-  place: string
-  /** Tap names by interface index: `n1/eth0`. More may come later by `name`. */
-  names?: ReadonlyMap<number, string>
+  ns?: Netns
+  /** The run directory, and the file in it that is written. */
+  directory: string
+  file: string
+  /**
+   * Tap name of an interface: `n1/eth0`. Asked when its first frame comes, and again as long as the answer is undefined; until then
+   * its frames are recorded as `if7`. Interfaces with one name, such as a pod's that was made anew, are one tap.
+   */
+  nameOf: (ifindex: number) => string | undefined
   /** 0, the default: every interface of the namespace in one ring. */
   ifindex?: number
   promiscuous?: boolean
   /** As captures/filter.ts compiles it. */
   filter?: Uint8Array
-  /** Stamps of other runs are written but not indexed. */
-  runId: number
+  /** Stamps of other runs are written but not indexed; left out: all are. */
+  runId?: number
   vxlanPorts?: readonly number[]
   /** Holds what comes between two drains; left out: 4 MiB. */
   ringBytes?: number
@@ -43,19 +44,8 @@ export interface StreamSighting {
   lastNs: number
 }
 
-/** Counts frames that its predicate accepts, from when it was made. */
-export interface Watch {
-  readonly count: number
-  close(): void
-}
-
-/** What a watch looks at: the frame is `bytes[at] … bytes[end - 1]`, valid during the call. */
-export type FramePredicate = (bytes: Uint8Array, at: number, end: number, tapName: string, direction: number) => boolean
-
-interface Watcher {
-  count: number
-  matches: FramePredicate
-}
+/** Shown every frame while it watches; the bytes are valid during the call. */
+export type FrameWatcher = (frame: Uint8Array, tapName: string, direction: number) => void
 
 interface NamedInterface {
   id: number
@@ -73,8 +63,8 @@ export class Tap {
   readonly file: string
   /** CLOCK_REALTIME that `StreamSighting` times count from: the full second in which the tap was opened. */
   readonly baseNs: bigint
-  readonly #place: string
-  readonly #runId: number
+  readonly #nameOf: TapOptions['nameOf']
+  readonly #runId: number | undefined
   readonly #vxlanPorts: Uint8Array
   readonly #ring: PacketRing
   readonly #writer: PcapngWriter
@@ -82,7 +72,7 @@ export class Tap {
   readonly #ids = new Map<string, number>()
   readonly #received: number[] = []
   readonly #sightings = new Map<number, StreamSighting>()
-  readonly #watchers = new Set<Watcher>()
+  readonly #watchers = new Set<FrameWatcher>()
   readonly #stamp: StampPlace = { stampAt: 0, innerAt: 0, levels: 0 }
   readonly #layers = new Dissection()
   readonly #baseSeconds: number
@@ -90,20 +80,19 @@ export class Tap {
   #closed: RingCounters | undefined
 
   private constructor(options: TapOptions, ring: PacketRing) {
-    this.file = options.file ?? options.path
-    this.#place = options.place
+    this.file = options.file
+    this.#nameOf = options.nameOf
     this.#runId = options.runId
     this.#vxlanPorts = portTable(options.vxlanPorts ?? VXLAN_PORTS)
     this.#ring = ring
     this.#baseSeconds = Number(realtimeNs() / 1_000_000_000n)
     this.baseNs = BigInt(this.#baseSeconds) * 1_000_000_000n
-    this.#writer = new PcapngWriter(options.path)
-    for (const [ifindex, name] of options.names ?? []) this.name(ifindex, name)
+    this.#writer = new PcapngWriter(join(options.directory, options.file))
   }
 
   static open(options: TapOptions): Tap {
     const ring = PacketRing.open({
-      ...(options.netns ? { netns: options.netns } : {}),
+      ...(options.ns ? { netns: options.ns } : {}),
       ...(options.filter ? { filter: options.filter } : {}),
       ifindex: options.ifindex ?? 0,
       promiscuous: options.promiscuous ?? false,
@@ -119,14 +108,9 @@ export class Tap {
     }
   }
 
-  /** Names an interface that has come since. Interfaces with one name, such as a pod's that was made anew, are one tap. */
-  name(ifindex: number, name: string): void {
-    let id = this.#ids.get(name)
-    if (id === undefined) {
-      id = this.#writer.addInterface(name)
-      this.#ids.set(name, id)
-    }
-    this.#interfaces.set(ifindex, { id, name })
+  /** Describes an interface before its first frame: a tap that saw nothing is a finding, one that is not there is none. */
+  describe(ifindex: number): void {
+    this.#interface(ifindex)
   }
 
   /** Writes what has come since the last drain and shows it to the watchers; returns how many frames. */
@@ -145,15 +129,10 @@ export class Tap {
     return id === undefined ? undefined : this.#sightings.get(sightingKey(id, stream, direction))
   }
 
-  watch(matches: FramePredicate): Watch {
-    const watcher: Watcher = { count: 0, matches }
+  /** Returns what ends it. */
+  watch(watcher: FrameWatcher): () => void {
     this.#watchers.add(watcher)
-    return {
-      get count() {
-        return watcher.count
-      },
-      close: () => void this.#watchers.delete(watcher),
-    }
+    return () => void this.#watchers.delete(watcher)
   }
 
   counters(): RingCounters {
@@ -197,24 +176,32 @@ export class Tap {
     direction,
     flags,
   ) => {
-    const { id, name } = this.#interfaces.get(ifindex) ?? this.#unnamed(ifindex)
+    const { id, name } = this.#interfaces.get(ifindex) ?? this.#interface(ifindex)
     const checksumNotReady = (flags & RING_CHECKSUM_NOT_READY) !== 0
     this.#writer.frame(id, bytes, at, length, originalLength, seconds, nanoseconds, direction, checksumNotReady)
     this.#received[id] = (this.#received[id] ?? 0) + 1
     if (findStamp(bytes, at, length, originalLength, this.#vxlanPorts, this.#layers, this.#stamp)) {
       this.#count(bytes, id, direction, (seconds - this.#baseSeconds) * 1e9 + nanoseconds)
     }
-    for (const watcher of this.#watchers) if (watcher.matches(bytes, at, at + length, name, direction)) watcher.count++
+    for (const watcher of this.#watchers) watcher(bytes.subarray(at, at + length), name, direction)
   }
 
-  #unnamed(ifindex: number): NamedInterface {
-    this.name(ifindex, `${this.#place}/if${ifindex}`)
-    return this.#interfaces.get(ifindex) as NamedInterface
+  #interface(ifindex: number): NamedInterface {
+    const known = this.#nameOf(ifindex)
+    const name = known ?? `if${ifindex}`
+    let id = this.#ids.get(name)
+    if (id === undefined) {
+      id = this.#writer.addInterface(name)
+      this.#ids.set(name, id)
+    }
+    const named = { id, name }
+    if (known !== undefined) this.#interfaces.set(ifindex, named)
+    return named
   }
 
   #count(bytes: Uint8Array, id: number, direction: number, timeNs: number): void {
     const { stampAt } = this.#stamp
-    if (stampRun(bytes, stampAt) !== this.#runId) return
+    if (this.#runId !== undefined && stampRun(bytes, stampAt) !== this.#runId) return
     const sighting = this.#sighting(sightingKey(id, stampStream(bytes, stampAt), direction), timeNs)
     sighting.count++
     sighting.lastNs = timeNs
