@@ -1,0 +1,133 @@
+import { entries, lookup } from '../generators/linux/libbpf.ts'
+import { addressKey, LAYOUT, MEMBERS_MAX, memberAt, u32Key } from './maps.ts'
+
+export type FilterMode = 'include' | 'exclude'
+
+/** What one host behind a veth wants (RFC 3376 §6.2.1). Sources are sorted. */
+export interface HostFilter {
+  host: number
+  mode: FilterMode
+  sources: number[]
+}
+
+/** A row of the subscriber table: a veth with the union of its hosts' filters, or a remote node. */
+export interface Subscriber {
+  address: number
+  type: 'Local Endpoint' | 'Remote Node'
+  /** 0 for a remote node. */
+  ifindex: number
+  mode: FilterMode
+  sources: number[]
+  hosts: HostFilter[]
+}
+
+export interface SubscriberTable {
+  group: number
+  subscribers: Subscriber[]
+}
+
+/** File descriptors of the maps that the tables are read from. */
+export interface TableMaps {
+  groups: number
+  tables: number
+  hosts: number
+  sources: number
+  pods: number
+  nodes: number
+}
+
+/** The groups enabled on a node, sorted. */
+export function readGroups(maps: Pick<TableMaps, 'groups'>): number[] {
+  return [...entries(maps.groups, 4, 4)].map(({ key }) => key.readUInt32BE()).sort((a, b) => a - b)
+}
+
+/** One group's table as the datapath has it; undefined: the group is not enabled. */
+export function readTable(maps: Pick<TableMaps, 'groups' | 'tables'>, group: number): Buffer | undefined {
+  const slot = Buffer.alloc(4)
+  if (!lookup(maps.groups, addressKey(group), slot)) return undefined
+  const table = Buffer.alloc(LAYOUT.mcast_table.bytes)
+  lookup(maps.tables, slot, table)
+  return table
+}
+
+/** Group and subscriber tables, groups sorted, subscribers sorted by address. */
+export function readSubscribers(maps: TableMaps, group?: number): SubscriberTable[] {
+  const groups = group === undefined ? readGroups(maps) : [group]
+  const hosts = readHosts(maps)
+  return groups.flatMap(each => {
+    const table = readTable(maps, each)
+    if (!table) return []
+    const subscribers = members(table).map(member =>
+      member.node === undefined
+        ? localSubscriber(maps, member.ifindex, hosts.get(placeOf(each, member.ifindex)) ?? [])
+        : remoteSubscriber(maps, member.node),
+    )
+    return [{ group: each, subscribers: subscribers.sort((a, b) => a.address - b.address || a.ifindex - b.ifindex) }]
+  })
+}
+
+function members(table: Buffer) {
+  const rows = Math.min(table.readUInt32LE(LAYOUT.mcast_table.rows), MEMBERS_MAX)
+  return Array.from({ length: rows }, (_, row) => memberAt(table, row)).filter(member => member !== undefined)
+}
+
+function localSubscriber(maps: TableMaps, ifindex: number, hosts: HostFilter[]): Subscriber {
+  const pod = Buffer.alloc(LAYOUT.mcast_pod.bytes)
+  const known = lookup(maps.pods, u32Key(ifindex), pod)
+  const address = known ? pod.readUInt32BE(LAYOUT.mcast_pod.address) : 0
+  return { address, type: 'Local Endpoint', ifindex, ...union(hosts), hosts }
+}
+
+function remoteSubscriber(maps: TableMaps, node: number): Subscriber {
+  const address = Buffer.alloc(4)
+  lookup(maps.nodes, u32Key(node), address)
+  return { address: address.readUInt32BE(), type: 'Remote Node', ifindex: 0, mode: 'exclude', sources: [], hosts: [] }
+}
+
+/** What a veth receives: everything that some host behind it wants (RFC 3376 §3.2). */
+export function union(hosts: readonly HostFilter[]): { mode: FilterMode; sources: number[] } {
+  const wanted = new Set(hosts.filter(host => host.mode === 'include').flatMap(host => host.sources))
+  const excluding = hosts.filter(host => host.mode === 'exclude')
+  if (excluding.length === 0) return { mode: 'include', sources: [...wanted].sort((a, b) => a - b) }
+  const sources = excluding[0]?.sources.filter(
+    source => !wanted.has(source) && excluding.every(host => host.sources.includes(source)),
+  )
+  return { mode: 'exclude', sources: sources ?? [] }
+}
+
+const placeOf = (group: number, ifindex: number) => `${group} ${ifindex}`
+
+function readHosts(maps: TableMaps): Map<string, HostFilter[]> {
+  const sources = readSources(maps)
+  const byPlace = new Map<string, HostFilter[]>()
+  for (const { key, value } of entries(maps.hosts, LAYOUT.mcast_host_key.bytes, LAYOUT.mcast_host.bytes)) {
+    const mode = value.readUInt32LE(LAYOUT.mcast_host.mode) === 0 ? 'include' : 'exclude'
+    const place = placeOf(
+      key.readUInt32BE(LAYOUT.mcast_host_key.group),
+      key.readUInt32LE(LAYOUT.mcast_host_key.ifindex),
+    )
+    const host = key.readUInt32BE(LAYOUT.mcast_host_key.host)
+    const known = sources.get(`${place} ${host}`) ?? []
+    const relevant = known.filter(({ blocked }) => blocked === (mode === 'exclude')).map(({ source }) => source)
+    const filters = byPlace.get(place) ?? []
+    filters.push({ host, mode, sources: relevant.sort((a, b) => a - b) })
+    byPlace.set(
+      place,
+      filters.sort((a, b) => a.host - b.host),
+    )
+  }
+  return byPlace
+}
+
+function readSources(maps: TableMaps): Map<string, { source: number; blocked: boolean }[]> {
+  const byHost = new Map<string, { source: number; blocked: boolean }[]>()
+  const layout = LAYOUT.mcast_source_key
+  for (const { key, value } of entries(maps.sources, layout.bytes, LAYOUT.mcast_source.bytes)) {
+    const place = placeOf(key.readUInt32BE(layout.group), key.readUInt32LE(layout.ifindex))
+    const host = `${place} ${key.readUInt32BE(layout.host)}`
+    const list = byHost.get(host) ?? []
+    list.push({ source: key.readUInt32BE(layout.source), blocked: value[LAYOUT.mcast_source.blocked] !== 0 })
+    byHost.set(host, list)
+  }
+  return byHost
+}
