@@ -75,11 +75,21 @@ const u4 = () => int(0, 15)
 const u8 = () => int(0, 255)
 const u16 = () => int(0, 0xffff)
 
-/** Layers as in frame-spec.ts, addresses as text; the same for `send` and for what is expected. */
-export function frameShape(refs: References) {
+type FrameShape = ReturnType<typeof makeFrameShape>
+const shapes = new WeakMap<References, FrameShape>()
+
+/** Layers as in frame-spec.ts, addresses as text; the same for `send` and for what is expected. Made once, for it holds itself. */
+export function frameShape(refs: References): FrameShape {
+  const shape = shapes.get(refs) ?? makeFrameShape(refs)
+  shapes.set(refs, shape)
+  return shape
+}
+
+function makeFrameShape(refs: References) {
   const inner: z.ZodType<FrameSpec> = z.lazy(
-    () => mapping(frameShape(refs), 'the layers of the inner frame') as z.ZodType<FrameSpec>,
+    () => (innerSchema ??= mapping(frameShape(refs), 'the layers of the inner frame') as z.ZodType<FrameSpec>),
   )
+  let innerSchema: z.ZodType<FrameSpec> | undefined
   return {
     ethernet: mapping({
       dst: etherDst(refs).exactOptional(),
@@ -90,7 +100,7 @@ export function frameShape(refs: References) {
     ipv4: ipv4Schema(refs).exactOptional(),
     udp: mapping({
       srcPort: u16().exactOptional(),
-      dstPort: port(refs).exactOptional(),
+      dstPort: int(0, 0xffff, 'a UDP port').exactOptional(),
       length: u16().exactOptional(),
       checksum: u16().exactOptional(),
     }).exactOptional(),
@@ -113,11 +123,6 @@ function vlanTag() {
     vid: int(0, 4095).exactOptional(),
     etherType: u16().exactOptional(),
   }) as unknown as Leaf<NonNullable<FrameSpec['vlan']>[number]>
-}
-
-/** A UDP port; `$port` was put in before (see `matrix.ts`). */
-function port(_refs: References): Leaf<number> {
-  return int(0, 0xffff, 'a UDP port')
 }
 
 export function ipv4Schema(refs: References) {

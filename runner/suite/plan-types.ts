@@ -8,13 +8,14 @@ export interface Plan {
   schema: 'castproof-plan/1'
   seed: number
   profiles: string[]
+  /** Of the default profile and those asked for; a stage adds its target's own. */
   settings: Settings
   stages: Stage[]
   /** Cases that no stage will run, with the reason (wrong target, filtered out is not listed). */
   skipped: PlannedCase[]
 }
 
-/** What profiles add up to, the later ones winning. Timers of queriers are in each stage's topology. */
+/** What profiles add up to for one target, the later ones winning. Timers of queriers are in each stage's topology. */
 export interface Settings {
   /** What the SUT is declared to do where the RFCs leave it open: `ttl: unchanged`, `link-local-groups: dropped`. */
   policy: Record<string, string>
@@ -39,6 +40,7 @@ export interface Stage {
   /** `reference-1`: file names are made of it. */
   name: string
   target: string
+  settings: Settings
   topology: Topology
   cases: PlannedCase[]
 }

@@ -83,10 +83,13 @@ function read(kind: StepKind, id: string | undefined, action: Action): ReadStep 
   return { kind, ...(id === undefined ? {} : { id }), action, inner: [] }
 }
 
-/** One item of `steps`: a mapping with one key that is a kind of step, and perhaps `when`. */
+const lists = new WeakMap<References, Leaf<(ReadStep | undefined)[]>>()
+
+/** One item of `steps`: a mapping with one key that is a kind of step, and perhaps `when`. Made once, for `while` holds it. */
 export function stepList(names: Names, refs: References): Leaf<(ReadStep | undefined)[]> {
-  const item: Leaf<ReadStep | undefined> = oneKey(stepSchemas(names, refs), 'step')
-  return list(item, 'steps')
+  const made = lists.get(refs) ?? list(oneKey<ReadStep>(stepSchemas(names, refs), 'step'), 'steps')
+  lists.set(refs, made)
+  return made
 }
 
 /** A mapping with exactly one of these keys; `when: false` (of a matrix row) leaves the item out. */

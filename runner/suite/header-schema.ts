@@ -1,0 +1,328 @@
+import type { z } from 'zod'
+import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
+import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
+import { didYouMean } from './suggest.ts'
+
+export const TARGETS = ['reference', 'bridge', 'host', 'router', 'kubernetes', 'exec'] as const
+export const LEVELS = ['basic', 'core', 'extended', 'secure'] as const
+
+/** What a case may need and a target may lack; a target's probe answers for each (missing: skip with the reason). */
+export const NEEDS: Readonly<Record<string, string>> = {
+  igmpv1: 'IGMPv1 reports are understood',
+  igmpv2: 'IGMPv2 reports and leaves are understood',
+  igmpv3: 'IGMPv3 reports are understood',
+  ssm: 'source filters are applied to delivery',
+  querier: 'a querier whose timers can be set',
+  overlay: 'nodes are joined by a VXLAN overlay that taps can see',
+  uplink: "taps and sending on a node's uplink",
+  tables: 'group and subscriber tables can be read',
+  drops: 'drops are counted by reason and can be read',
+  'group-control': 'groups are enabled and disabled by command',
+  'link-control': 'links of pods and nodes can be taken down',
+  'pod-control': 'pods can be killed',
+  'agent-control': "a node's control plane can be restarted",
+  encryption: 'ESP between nodes',
+  tracing: 'a tracing program in the kernel',
+  netem: 'delay and loss on links',
+  socat: 'socat in the pods',
+  tcpdump: 'tcpdump in the pods',
+  http: 'an HTTP server and client in the pods',
+  ping: 'ping in the pods',
+}
+
+export interface Header {
+  suite: string
+  title: string
+  targets: string[]
+  needs: string[]
+  covers: string[]
+  level: string
+  topology: TopologyGiven
+  exclusive: boolean
+  groups: Record<string, GroupGiven>
+}
+
+export interface TopologyGiven {
+  nodes: string[]
+  /** Role → node and how many pods. */
+  endpoints: Record<string, { node: string; count: number }>
+  querier: boolean | Partial<QuerierGiven>
+  private: boolean
+}
+
+export interface QuerierGiven {
+  robustness: number
+  queryIntervalMs: number
+  queryResponseIntervalMs: number
+  lastMemberQueryIntervalMs: number
+  version: 2 | 3
+}
+
+export type GroupGiven = { enabled: boolean; count: number } & ({ address?: number } | { aliasOf: string })
+
+export const DEFAULT_NODES = ['n1', 'n2', 'n3']
+
+const NAME = /^[a-z][a-z0-9-]{0,30}$/
+const SUITE_ID = /^[a-z0-9][a-z0-9-]*(\/[a-z0-9][a-z0-9-]*)*$/
+
+const nodeName: Leaf<string> = leaf({ type: 'string', pattern: NAME.source }, (value, problem) =>
+  typeof value === 'string' && NAME.test(value)
+    ? value
+    : problem(
+        'bad-name',
+        `expected the name of a node, ${found(value)}`,
+        'a lower-case letter, then letters, digits, hyphens: n1',
+      ),
+)
+
+const suiteId: Leaf<string> = leaf({ type: 'string', pattern: SUITE_ID.source }, (value, problem) =>
+  typeof value === 'string' && SUITE_ID.test(value)
+    ? value
+    : problem(
+        'bad-id',
+        `expected the suite's id, ${found(value)}`,
+        'its path below suites/ without .yaml: igmp/v3-join',
+      ),
+)
+
+const covers = leaf<string[]>(
+  { type: 'array', items: { type: 'string', pattern: '^[A-Z][0-9]{2}$' }, minItems: 1 },
+  (value, problem) => {
+    if (!Array.isArray(value) || value.length === 0)
+      return problem(
+        'wrong-type',
+        `expected a list of requirement ids, ${found(value)}`,
+        'covers: [D01]; `castproof list --requirements` shows them',
+      )
+    const wrong = value.findIndex(item => typeof item !== 'string' || !/^[A-Z]\d{2}$/.test(item))
+    return wrong < 0
+      ? value
+      : problem('bad-id', `expected a requirement id, ${found(value[wrong])}`, 'a letter and two digits: D01', [wrong])
+  },
+)
+
+const needs = list(
+  leaf<string>({ enum: Object.keys(NEEDS) }, (value, problem) =>
+    typeof value === 'string' && value in NEEDS
+      ? value
+      : problem('unknown-need', `no capability \`${String(value)}\``, didYouMean(String(value), Object.keys(NEEDS))),
+  ),
+  'capabilities',
+)
+
+const endpoint = leaf<{ node: string; count: number }>(
+  {
+    anyOf: [
+      { type: 'string' },
+      {
+        type: 'object',
+        properties: { node: { type: 'string' }, count: { type: 'integer' } },
+        required: ['node'],
+        additionalProperties: false,
+      },
+    ],
+  },
+  (value, problem) => {
+    if (typeof value === 'string') return { node: value, count: 1 }
+    const given = mapping(
+      { node: nodeName, count: int(1, 4096, 'pods').exactOptional() },
+      'a node or { node, count }',
+    ).safeParse(value)
+    if (given.success) return { node: given.data.node, count: given.data.count ?? 1 }
+    return copyIssues(given.error, problem)
+  },
+)
+
+type Problem = Parameters<Parameters<typeof leaf>[1]>[1]
+
+/** Issues of a schema used inside a leaf become problems of that leaf. */
+export function copyIssues(error: z.ZodError, problem: Problem, path: PropertyKey[] = []): undefined {
+  for (const issue of error.issues) {
+    const params = (issue as { params?: { code?: string; hint?: string } }).params
+    if (issue.code === 'unrecognized_keys') {
+      const hints = issue.message.split('\n')
+      for (const [i, key] of issue.keys.entries())
+        problem('unknown-key', `unknown key \`${key}\``, hints[i], [...path, ...issue.path, key])
+    } else problem(params?.code ?? 'wrong-type', issue.message, params?.hint, [...path, ...issue.path])
+  }
+  return undefined
+}
+
+/** A mapping whose keys the author chooses. */
+function named<T>(item: z.ZodType<T>, what: string, json: Record<string, never> = {}): Leaf<Record<string, T>> {
+  return leaf<Record<string, T>>({ type: 'object', ...json }, (value, problem) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return problem('wrong-type', `expected a mapping of ${what}, ${found(value)}`)
+    const all: Record<string, T> = {}
+    for (const [name, inner] of Object.entries(value)) {
+      if (!NAME.test(name))
+        problem('bad-name', `\`${name}\` cannot name ${what}`, 'a lower-case letter, then letters, digits, hyphens', [
+          name,
+        ])
+      const result = item.safeParse(inner)
+      if (result.success) all[name] = result.data
+      else copyIssues(result.error, problem, [name])
+    }
+    return all
+  })
+}
+
+const timerMs = () => int(1, 3_600_000, 'milliseconds')
+const timers = mapping(
+  {
+    robustness: int(1, 7).exactOptional(),
+    queryIntervalMs: timerMs().exactOptional(),
+    queryResponseIntervalMs: timerMs().exactOptional(),
+    lastMemberQueryIntervalMs: timerMs().exactOptional(),
+    version: oneOf([2, 3]).exactOptional(),
+  },
+  'true or timers',
+)
+
+const querier = leaf<boolean | Partial<QuerierGiven>>(
+  { anyOf: [{ type: 'boolean' }, { type: 'object' }] },
+  (value, problem) => {
+    if (typeof value === 'boolean') return value
+    const given = timers.safeParse(value)
+    return given.success ? (given.data as Partial<QuerierGiven>) : copyIssues(given.error, problem)
+  },
+)
+
+const topology = mapping({
+  nodes: list(nodeName, 'nodes', { min: 1 }).exactOptional(),
+  endpoints: named(endpoint, 'endpoints').exactOptional(),
+  querier: querier.exactOptional(),
+  private: bool().exactOptional(),
+}).transform((given, context): TopologyGiven => {
+  const nodes = given.nodes ?? DEFAULT_NODES
+  const mistake = (code: string, message: string, hint: string, path: PropertyKey[]) =>
+    context.issues.push({ code: 'custom', message, input: given, path, params: { code, hint } })
+  const twice = nodes.findIndex((node, i) => nodes.indexOf(node) !== i)
+  if (twice >= 0) mistake('twice', `node \`${nodes[twice]}\` is there twice`, 'name each node once', ['nodes', twice])
+  for (const [role, { node }] of Object.entries(given.endpoints ?? {})) {
+    if (!nodes.includes(node))
+      mistake(
+        'unknown-node',
+        `endpoint \`${role}\` is on node \`${node}\`, which is not in nodes`,
+        didYouMean(node, nodes),
+        ['endpoints', role],
+      )
+    if (nodes.includes(role))
+      mistake('ambiguous', `\`${role}\` names a node and an endpoint`, 'give the endpoint another name', [
+        'endpoints',
+        role,
+      ])
+  }
+  return { nodes, endpoints: given.endpoints ?? {}, querier: given.querier ?? false, private: given.private ?? false }
+})
+
+const group = leaf<GroupGiven>(
+  {
+    anyOf: [
+      { type: 'string' },
+      {
+        type: 'object',
+        properties: {
+          enabled: { type: 'boolean' },
+          address: { type: 'string' },
+          aliasOf: { type: 'string' },
+          count: { type: 'integer' },
+        },
+      },
+    ],
+  },
+  (value, problem) => {
+    if (typeof value === 'string') return literalGroup(value, problem)
+    const given = mapping(
+      {
+        enabled: bool().exactOptional(),
+        address: text('an address').exactOptional(),
+        aliasOf: text('a group').exactOptional(),
+        count: int(1, 4096, 'groups').exactOptional(),
+      },
+      'an address, or a mapping with enabled, address, aliasOf, count',
+    ).safeParse(value)
+    if (!given.success) return copyIssues(given.error, problem)
+    const { enabled = true, count = 1, address, aliasOf } = given.data
+    if (aliasOf !== undefined) {
+      if (address !== undefined || count > 1)
+        return problem('bad-group', 'aliasOf excludes address and count', '{ aliasOf: g }')
+      return { enabled, count, aliasOf: aliasOf.replace(/^\$/, '') }
+    }
+    if (address === undefined) return { enabled, count }
+    const literal = literalGroup(address, problem, ['address'])
+    return literal && { ...literal, enabled, count }
+  },
+)
+
+function literalGroup(
+  value: string,
+  problem: Problem,
+  path: PropertyKey[] = [],
+): (GroupGiven & { address: number }) | undefined {
+  const address = /^(\d{1,3}\.){3}\d{1,3}$/.test(value) ? tryParse(value) : undefined
+  if (address === undefined)
+    return problem('bad-address', `\`${value}\` is not an IPv4 address`, '239.1.2.3, or {} for a leased group', path)
+  if (!isMulticast(address))
+    return problem(
+      'unicast-group',
+      `${value} is a unicast address, not a group`,
+      'groups are 224.0.0.0 to 239.255.255.255',
+      path,
+    )
+  return { enabled: true, count: 1, address }
+}
+
+function tryParse(value: string): number | undefined {
+  try {
+    return parseIpv4(value)
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+/** All keys but `steps`, `expect`, `params` and `matrix`. */
+export const headerShape = {
+  castproof: leaf<1>({ const: 1 }, (value, problem) =>
+    value === 1
+      ? 1
+      : problem(
+          'version',
+          `expected castproof: 1, ${found(value)}`,
+          'the version of the suite language; 1 is the only one',
+        ),
+  ),
+  suite: suiteId,
+  title: text('a title', 120).exactOptional(),
+  targets: list(oneOf(TARGETS), 'targets', { min: 1 }).exactOptional(),
+  needs: needs.exactOptional(),
+  covers,
+  level: oneOf(LEVELS).exactOptional(),
+  topology: topology.exactOptional(),
+  exclusive: oneOf(['node', false]).exactOptional(),
+  groups: named(group, 'groups').exactOptional(),
+}
+
+/** What follows when a key is left out. */
+export function headerOf(
+  given: Partial<z.output<ReturnType<typeof headerMapping>>>,
+  fallback: { suite: string },
+): Header {
+  const suite = given.suite ?? fallback.suite
+  return {
+    suite,
+    title: given.title ?? suite,
+    targets: given.targets ?? ['reference'],
+    needs: given.needs ?? [],
+    covers: given.covers ?? [],
+    level: given.level ?? 'core',
+    topology: given.topology ?? { nodes: DEFAULT_NODES, endpoints: {}, querier: false, private: false },
+    exclusive: given.exclusive === 'node',
+    groups: given.groups ?? {},
+  }
+}
+
+export function headerMapping() {
+  return mapping(headerShape, 'a suite')
+}

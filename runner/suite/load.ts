@@ -1,0 +1,209 @@
+import { relative, resolve } from 'node:path'
+import { loadRequirements, requirementRef } from '../requirements.ts'
+import { type Draft, mergeRows, readDrafts, wishOf } from './draft.ts'
+import { sortErrors, UserError } from './errors.ts'
+import { bundledSuites, readSource, suiteFiles } from './files.ts'
+import { type Filter, parseFilter } from './filter.ts'
+import { leaseGroups, literalsOf } from './groups.ts'
+import { planCase } from './plan.ts'
+import type { Plan, PlannedCase, Settings, Stage } from './plan-types.ts'
+import { type Place, placeKey, planPools } from './pools.ts'
+import { loadProfile, type Profile } from './profile.ts'
+
+export interface LoadOptions {
+  /** Names or files, the later winning. */
+  profiles?: readonly string[]
+  /** See `filter.ts`. */
+  filter?: string | undefined
+  /** Names of targets; left out: reference. */
+  targets?: readonly string[]
+  seed?: number | undefined
+  /** Paths are relative to it, and so are file names in messages. */
+  cwd?: string
+  /** The folder with `requirements/` and `profiles/`; left out: what comes with castproof. */
+  suites?: string
+}
+
+export interface Loaded {
+  plan: Plan
+  errors: UserError[]
+  /** Files read, for the summary of `check`. */
+  files: number
+}
+
+/** Files to Plan, and every mistake in them at once. Same files in, same Plan out, in whatever order they are named. */
+export function loadSuites(paths: readonly string[], options: LoadOptions = {}): Loaded {
+  const cwd = options.cwd ?? process.cwd()
+  const home = options.suites ?? bundledSuites()
+  const { requirements, errors } = loadRequirements(home)
+  const refs = new Map([...requirements].map(([id, requirement]) => [id, requirementRef(requirement)]))
+  const { files, errors: missing } = suiteFiles(paths.map(path => resolve(cwd, path)))
+  errors.push(...missing)
+  const drafts = files.flatMap(file => {
+    const read = readDraftsOf(file, cwd, new Set(requirements.keys()))
+    errors.push(...read.errors)
+    return read.drafts
+  })
+  errors.push(...twice(drafts))
+  const { plan, errors: planErrors } = planDrafts(
+    drafts,
+    { ...options, targets: options.targets ?? ['reference'] },
+    home,
+    refs,
+  )
+  errors.push(...planErrors)
+  return { plan, errors: sortErrors(errors), files: files.length }
+}
+
+function readDraftsOf(file: string, cwd: string, known: ReadonlySet<string>): { drafts: Draft[]; errors: UserError[] } {
+  const shown = relative(cwd, file)
+  const { source, errors } = readSource(file, shown.startsWith('..') ? file : shown)
+  if (!source) return { drafts: [], errors }
+  const read = readDrafts(source, known)
+  return { drafts: read.drafts, errors: [...errors, ...read.errors] }
+}
+
+function twice(drafts: readonly Draft[]): UserError[] {
+  const files = new Map<string, string>()
+  return drafts.flatMap(({ id, source }) => {
+    const first = files.get(id)
+    files.set(id, first ?? source.file)
+    if (first === undefined || first === source.file) return []
+    return [
+      new UserError('twice', `the suite \`${id}\` is also in ${first}`, {
+        position: source.at(['suite']),
+        hint: 'ids are unique: rename one',
+      }),
+    ]
+  })
+}
+
+type Refs = Parameters<typeof planCase>[1]['requirements']
+type Asked = LoadOptions & { targets: readonly string[] }
+
+function planDrafts(
+  all: readonly Draft[],
+  options: Asked,
+  home: string,
+  requirements: Refs,
+): { plan: Plan; errors: UserError[] } {
+  const errors: UserError[] = []
+  const profiles = new Map<string, Profile>()
+  for (const target of new Set([...options.targets, ...all.flatMap(({ header }) => header.targets)])) {
+    const { profile, errors: wrong } = loadProfile(target, options.profiles ?? [], home)
+    profiles.set(target, profile)
+    errors.push(
+      ...wrong.filter(error => !errors.some(other => other.message === error.message && other.file === error.file)),
+    )
+  }
+  const asked = loadProfile('', options.profiles ?? [], home).profile
+  const filter = filterOf([...asked.cases, ...(options.filter === undefined ? [] : [options.filter])], errors)
+  const unique = [...new Map(all.map(draft => [draft.id, draft])).values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+  const drafts = unique.filter(draft => filter({ ...draft.header, id: draft.id }))
+  const leases = leaseGroups(drafts.map(wishOf))
+  const alone = sharedLiterals(drafts)
+  const stages = new Map<string, Stage>()
+  const skipped: PlannedCase[] = []
+  const rows = new Map<string, { suffix: string; errors: UserError[] }[]>()
+  const runs = drafts.flatMap(draft => targetsOf(draft, options.targets).map(target => ({ draft, ...target })))
+  const places = placesOf(runs, profiles)
+  for (const { draft, target, skip } of runs) {
+    const place = places.get(placeKey({ id: draft.id, target }))!
+    const { settings } = profiles.get(target)!
+    const { planned, errors: wrong } = planCase(draft, { place, lease: leases.get(draft.id)!, settings, requirements })
+    rows.set(draft.header.suite, [...(rows.get(draft.header.suite) ?? []), { suffix: draft.row.suffix, errors: wrong }])
+    if (alone.has(draft.id)) planned.exclusive = true
+    if (skip !== undefined) skipped.push({ ...planned, skipReason: skip })
+    else stageOf(stages, place, settings).cases.push(planned)
+  }
+  // A suite that some filter left a row of is checked as a whole: the rows left out have the same text.
+  for (const row of rows.values()) errors.push(...mergeRows(row))
+  errors.push(...checkFiltered(unique, drafts, profiles, requirements))
+  const plan: Plan = {
+    schema: 'castproof-plan/1',
+    seed: options.seed ?? 1,
+    profiles: profiles.get(options.targets[0] ?? 'reference')?.names ?? asked.names,
+    settings: asked.settings,
+    stages: [...stages.values()],
+    skipped,
+  }
+  return { plan, errors }
+}
+
+/** Nothing is sent before all of it is valid: cases that a filter leaves out are checked too. */
+function checkFiltered(
+  all: readonly Draft[],
+  chosen: readonly Draft[],
+  profiles: ReadonlyMap<string, Profile>,
+  requirements: Refs,
+): UserError[] {
+  const rest = all.filter(draft => !chosen.includes(draft))
+  if (rest.length === 0) return []
+  const leases = leaseGroups(rest.map(wishOf))
+  const runs = rest.map(draft => ({ draft, target: draft.header.targets[0] ?? 'reference' }))
+  const places = placesOf(runs, profiles)
+  const rows = new Map<string, { suffix: string; errors: UserError[] }[]>()
+  for (const { draft, target } of runs) {
+    const place = places.get(placeKey({ id: draft.id, target }))!
+    const { errors } = planCase(draft, {
+      place,
+      lease: leases.get(draft.id)!,
+      settings: profiles.get(target)!.settings,
+      requirements,
+    })
+    rows.set(draft.header.suite, [...(rows.get(draft.header.suite) ?? []), { suffix: draft.row.suffix, errors }])
+  }
+  return [...rows.values()].flatMap(mergeRows)
+}
+
+function filterOf(expressions: readonly string[], errors: UserError[]): Filter {
+  const filters = expressions.flatMap(expression => {
+    try {
+      return [parseFilter(expression)]
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error
+      errors.push(error)
+      return []
+    }
+  })
+  return candidate => filters.every(filter => filter(candidate))
+}
+
+/** The targets of this run that the case is for; none: one of its own, to be skipped there. */
+function targetsOf(draft: Draft, targets: readonly string[]): { target: string; skip?: string }[] {
+  const fitting = [...new Set(targets)].filter(target => draft.header.targets.includes(target))
+  if (fitting.length > 0) return fitting.map(target => ({ target }))
+  const first = draft.header.targets[0] ?? 'reference'
+  return [{ target: first, skip: `for target ${draft.header.targets.join(', ')}; this run has ${targets.join(', ')}` }]
+}
+
+/** Pools are made target by target, with the timers of that target. */
+function placesOf(
+  runs: readonly { draft: Draft; target: string; skip?: string }[],
+  profiles: ReadonlyMap<string, Profile>,
+): Map<string, Place> {
+  const places = new Map<string, Place>()
+  for (const [target, { timers }] of profiles) {
+    const wishes = runs
+      .filter(run => run.target === target)
+      .map(({ draft }) => ({ id: draft.id, target, topology: draft.header.topology }))
+    for (const [key, place] of planPools(wishes, timers)) places.set(key, place)
+  }
+  return places
+}
+
+function stageOf(stages: Map<string, Stage>, place: Place, settings: Settings): Stage {
+  const existing = stages.get(place.stage)
+  if (existing) return existing
+  const stage: Stage = { name: place.stage, target: place.target, settings, topology: place.topology, cases: [] }
+  stages.set(place.stage, stage)
+  return stage
+}
+
+/** Cases that name a literal group that another case names too: each has it for itself. */
+function sharedLiterals(drafts: readonly Draft[]): Set<string> {
+  const holders = new Map<number, Set<string>>()
+  for (const draft of drafts)
+    for (const group of literalsOf(wishOf(draft))) holders.set(group, (holders.get(group) ?? new Set()).add(draft.id))
+  return new Set([...holders.values()].filter(ids => ids.size > 1).flatMap(ids => [...ids]))
+}

@@ -1,0 +1,223 @@
+import { formatIpv4 } from '../../generators/wire/address.ts'
+import type { RequirementRef } from '../../reports/result.ts'
+import { addControls, checkDelivered } from './controls.ts'
+import type { Draft } from './draft.ts'
+import { UserError } from './errors.ts'
+import { expectationList, type ReadExpectation } from './expectation-schema.ts'
+import type { ExpectationWants } from './expectations.ts'
+import type { Lease } from './groups.ts'
+import { userErrors } from './issues.ts'
+import { takeLate } from './late.ts'
+import { substitute } from './matrix.ts'
+import { type Names, references } from './names.ts'
+import type { Action, PlannedCase, PlannedExpectation, PlannedStep, Settings } from './plan-types.ts'
+import type { Place } from './pools.ts'
+import { addPriming } from './priming.ts'
+import { PROGRAM_NAMES, PROGRAMS } from './programs.ts'
+import { flatSteps, type SeenStep, scanSteps } from './scan.ts'
+import { type ReadStep, stepList } from './step-schema.ts'
+import { type KnownStep, stepFacts } from './streams.ts'
+
+/** Where a case runs and what it was given. */
+export interface Setting {
+  place: Place
+  lease: Lease
+  settings: Settings
+  requirements: ReadonlyMap<string, RequirementRef>
+}
+
+/** A case with numbers for names, and the mistakes in its steps and expectations. */
+export function planCase(draft: Draft, setting: Setting): { planned: PlannedCase; errors: UserError[] } {
+  const body = new Body(draft, setting)
+  return { planned: body.planned(), errors: body.errors }
+}
+
+/** Reads `steps`, then `expect`, each with what is known by then. */
+class Body {
+  readonly errors: UserError[] = []
+  private readonly draft: Draft
+  private readonly setting: Setting
+  private readonly value: Record<string, unknown>
+  private readonly seen: SeenStep[]
+  private readonly names: Names
+
+  constructor(draft: Draft, setting: Setting) {
+    this.draft = draft
+    this.setting = setting
+    this.value = substitute(draft.value, { port: setting.lease.port }) as Record<string, unknown>
+    this.seen = scanSteps(this.value['steps'])
+    const all = flatSteps(this.seen)
+    this.names = {
+      roles: setting.place.roles,
+      nodes: draft.header.topology.nodes,
+      nodeOf: pod => setting.place.topology.pods.find(each => each.name === pod)?.node ?? pod.replace(/-\d+$/, ''),
+      groups: setting.lease.groups,
+      steps: new Map(all.map(step => [step.id, step.kind])),
+      port: setting.lease.port,
+    }
+    this.checkIds(all)
+  }
+
+  planned(): PlannedCase {
+    const { draft, setting } = this
+    const refs = references(this.names)
+    const steps = this.readList('steps', stepList(this.names, refs))
+    const known = this.known(this.seen, steps)
+    const facts = stepFacts(known, setting.settings)
+    const read = this.readList('expect', expectationList(this.names, refs, facts))
+    const expectations = read.flatMap((expectation, index) => (expectation ? [{ expectation, index }] : []))
+    const trouble = [
+      ...checkDelivered(expectations, known),
+      ...addControls(expectations, facts),
+      ...addPriming(expectations, known),
+    ]
+    for (const { path, code, message, hint } of trouble) this.fail(code, message, hint, path)
+    return {
+      id: draft.id,
+      file: draft.source.file,
+      line: draft.source.atKey(['suite']).line,
+      title: draft.header.title,
+      covers: draft.header.covers.flatMap(id => setting.requirements.get(id) ?? []),
+      level: draft.header.level,
+      needs: [...new Set([...draft.header.needs, ...neededBy(known)])].sort(),
+      params: Object.fromEntries(
+        Object.entries(draft.row.params).map(([name, value]) => [
+          name,
+          typeof value === 'string' ? value : JSON.stringify(value),
+        ]),
+      ),
+      exclusive: draft.header.exclusive || known.some(({ read }) => ALONE.has(read.kind)),
+      endpoints: Object.fromEntries(setting.place.roles),
+      groups: this.groups(),
+      port: setting.lease.port,
+      steps: this.plannedSteps(
+        this.seen,
+        steps.filter(step => step !== undefined),
+      ),
+      expect: expectations.map(each => this.plannedExpectation(each)),
+    }
+  }
+
+  private fail(code: string, message: string, hint: string | undefined, path: readonly PropertyKey[]): void {
+    this.errors.push(
+      new UserError(code, message, { position: this.draft.source.at(path), ...(hint === undefined ? {} : { hint }) }),
+    )
+  }
+
+  private checkIds(all: readonly SeenStep[]): void {
+    const first = new Map<string, SeenStep>()
+    for (const step of all) {
+      const before = first.get(step.id)
+      first.set(step.id, before ?? step)
+      if (before && (before.given || step.given)) {
+        const line = this.draft.source.at(before.path).line
+        this.fail('twice', `two steps have the id \`${step.id}\``, `the other is on line ${line}`, [...step.path, 'id'])
+      }
+    }
+  }
+
+  /** What can be read of a list; a part with mistakes is left out and reported. */
+  private readList<T>(
+    key: 'steps' | 'expect',
+    schema: { safeParse(value: unknown): { success: boolean; data?: T[]; error?: Parameters<typeof userErrors>[0] } },
+  ): T[] {
+    const { source } = this.draft
+    const value = this.value[key]
+    if (value === undefined) {
+      this.errors.push(
+        new UserError('missing-key', `\`${key}\` is missing`, { position: source.atKey([]), hint: `a list: ${key}:` }),
+      )
+      return []
+    }
+    const whole = schema.safeParse(value)
+    if (whole.success) return whole.data ?? []
+    this.errors.push(...userErrors(whole.error!, source, [key]))
+    if (!Array.isArray(value)) return []
+    return value.map(item => {
+      const one = schema.safeParse([item])
+      return (one.success ? one.data?.[0] : undefined) as T
+    })
+  }
+
+  /** Pairs what was seen with what was read, parents before the steps inside them. */
+  private known(seen: readonly SeenStep[], read: readonly (ReadStep | undefined)[]): KnownStep[] {
+    return seen.flatMap((step, i) => {
+      const mine = read[indexOf(step)] ?? read[i]
+      if (!mine || mine.kind !== step.kind) return []
+      return [{ id: step.id, path: step.path, read: mine }, ...this.known(step.inner, mine.inner)]
+    })
+  }
+
+  private plannedSteps(seen: readonly SeenStep[], read: readonly ReadStep[]): PlannedStep[] {
+    return read.flatMap((step, i) => {
+      const place = seen[i]
+      if (!place) return []
+      const { value, bind } = takeLate(step.action)
+      const action: Action =
+        value.action === 'send' ? { ...value, meanwhile: this.plannedSteps(place.inner, step.inner) } : value
+      const { line } = this.draft.source.at(place.path)
+      return [{ id: place.id, line, ...(bind.length > 0 ? { bind } : {}), ...action }]
+    })
+  }
+
+  private plannedExpectation({
+    expectation,
+    index,
+  }: {
+    expectation: ReadExpectation
+    index: number
+  }): PlannedExpectation {
+    const { value, bind } = takeLate(expectation.want)
+    const { line } = this.draft.source.at(['expect', index])
+    const want = value as ExpectationWants[typeof expectation.check]
+    return { check: expectation.check, line, want, ...(bind.length > 0 ? { bind } : {}) }
+  }
+
+  private groups(): PlannedCase['groups'] {
+    const { groups, literals } = this.draft
+    const leased = [...groups].flatMap(([name, given]) => {
+      const addresses = this.setting.lease.groups.get(name) ?? []
+      return addresses.map((address, i) => ({
+        name: addresses.length > 1 ? `$${name}.${i}` : `$${name}`,
+        address,
+        enabled: given.enabled,
+      }))
+    })
+    const declared = new Set(leased.map(({ address }) => address))
+    const bare = literals.filter(address => !declared.has(address))
+    return [...leased, ...bare.map(address => ({ name: formatIpv4(address), address, enabled: true }))]
+  }
+}
+
+/** Steps after which nothing else in the stage is sure of its ground. */
+const ALONE: ReadonlySet<string> = new Set(['kill', 'link', 'agent'])
+
+function indexOf(step: SeenStep): number {
+  return Number(step.path.at(-2))
+}
+
+/** Needs that follow from the steps themselves. */
+function neededBy(steps: readonly KnownStep[]): string[] {
+  return steps.flatMap(({ read: { action } }) => {
+    switch (action.action) {
+      case 'run': {
+        const program = PROGRAM_NAMES.find(name => name === action.program)
+        return program === undefined ? [] : [PROGRAMS[program].needs]
+      }
+      case 'snapshot':
+        return []
+      case 'group':
+        return ['group-control']
+      case 'link':
+        return ['link-control']
+      case 'kill':
+        return ['pod-control']
+      case 'agent':
+        return ['agent-control']
+      case 'send':
+        return action.node === undefined ? [] : ['uplink']
+      default:
+        return []
+    }
+  })
+}
