@@ -1,5 +1,7 @@
 import * as assert from 'uvu/assert'
+import { BpfError } from '../generators/linux/libbpf.ts'
 import { SyscallError } from '../generators/linux/libc.ts'
+import { Unsupported as GeneratorUnsupported } from '../generators/unsupported.ts'
 import { suite } from '../test/suite.ts'
 import { exitOfTotals, explainError, strongestExit } from './exit.ts'
 import { Interrupted } from './io.ts'
@@ -24,6 +26,8 @@ test('each kind of error has its code and never a stack', () => {
     ],
     [Object.assign(new Error('write: ENOSPC'), { code: 'ENOSPC', syscall: 'write' }), 3, /no space left/],
     [new Error('Failed to load shared library: libbpf.so.1'), 3, /libbpf1/],
+    [new GeneratorUnsupported('the cap engine', 'a built cap', 'none'), 3, /cap engine needs a built cap/],
+    [new BpfError('bpf_object__open', 1), 3, /EPERM[\s\S]*root/],
     [new Interrupted('SIGINT'), 130, /stopped by SIGINT/],
     [new Interrupted('SIGTERM'), 143, /stopped by SIGTERM/],
     [new Error('while bringing it up', { cause: esp }), 3, /ESP/],
@@ -37,7 +41,13 @@ test('each kind of error has its code and never a stack', () => {
 })
 
 test('anything else is our bug, with its stack and cause', () => {
-  for (const bug of [new TypeError('x is undefined'), new SyscallError('bind', 22), 'a string', undefined]) {
+  for (const bug of [
+    new TypeError('x is undefined'),
+    new SyscallError('bind', 22),
+    new BpfError('load', 13, '', 'R1 !read_ok'),
+    'a string',
+    undefined,
+  ]) {
     assert.is(explainError(bug).exitCode, 70)
     assert.match(explainError(bug).text, /this is a bug in castproof/)
   }

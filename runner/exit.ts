@@ -58,7 +58,9 @@ function known(error: unknown): Explained | undefined {
   if (!(error instanceof Error)) return undefined
   if (error instanceof Interrupted) return { text: `castproof: ${error.message}`, exitCode: error.exitCode }
   if (error instanceof UserError) return { text: userText(error), exitCode: EXIT.badInput }
-  if (error instanceof Unsupported) return { text: unsupportedText(error), exitCode: EXIT.cannot }
+  // By name as well: generators may not import runner, and have their own.
+  if (error instanceof Unsupported || error.name === 'Unsupported')
+    return { text: unsupportedText(error as Unsupported), exitCode: EXIT.cannot }
   return machineError(error) ?? known(error.cause)
 }
 
@@ -73,7 +75,7 @@ function unsupportedText(error: Unsupported): string {
   return `castproof: ${error.message}${remedy}`
 }
 
-const LIBRARY_MISSING = /^Failed to load shared library/
+const LIBRARY_MISSING = /^Failed to load shared library|\.so\.\d+ cannot be loaded/
 
 const MACHINE_CODES: Readonly<Record<string, string>> = {
   EPERM: 'needs root (CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_BPF): run it as root; castproof probe says more',
@@ -87,6 +89,8 @@ const MACHINE_CODES: Readonly<Record<string, string>> = {
 
 /** System calls and programs that this machine refuses. By name, not instanceof: libc.ts would load koffi for --help. */
 function machineError(error: Error & Partial<SyscallError> & NodeJS.ErrnoException): Explained | undefined {
+  // EACCES from the verifier is its verdict on our program, not a matter of privilege.
+  if ((error as { log?: string }).log) return undefined
   const remedy = error.code === undefined ? undefined : MACHINE_CODES[error.code]
   if (remedy !== undefined) return { text: `castproof: ${error.message}\n  ${remedy}`, exitCode: EXIT.cannot }
   if (error.code === 'ENOENT' && error.syscall?.startsWith('spawn')) return programMissing(error.syscall.slice(6))

@@ -1,19 +1,26 @@
 import { execa } from 'execa'
-import { createNetns, inNetns } from '../../generators/linux/netns.ts'
+import { createNetns, inNetns, type Netns } from '../../generators/linux/netns.ts'
 
 const LIMIT_MS = 10_000
 
-/** Runs commands one after the other in a network namespace made for them, which ends with the last. */
-export async function inFreshNamespace(...commands: readonly string[][]): Promise<void> {
+/** Does something with a network namespace made for it, which is gone afterwards. */
+export async function withNamespace<T>(body: (namespace: Netns) => Promise<T>): Promise<T> {
   const namespace = createNetns()
   try {
+    return await body(namespace)
+  } finally {
+    namespace.close()
+  }
+}
+
+/** Runs commands one after the other in such a namespace. */
+export function inFreshNamespace(...commands: readonly string[][]): Promise<void> {
+  return withNamespace(async namespace => {
     for (const [program = '', ...words] of commands) {
       // The child is made synchronously, inside; only its end is awaited.
       await inNetns(namespace, () => execa(program, words, { timeout: LIMIT_MS, forceKillAfterDelay: 500 }))
     }
-  } finally {
-    namespace.close()
-  }
+  })
 }
 
 /** A command line without quotes, as an array. */

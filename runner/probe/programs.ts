@@ -1,9 +1,10 @@
-import { createRequire } from 'node:module'
 import { execa } from 'execa'
+import { inNetns } from '../../generators/linux/netns.ts'
+import { openCapEngine } from '../../generators/transmit/cap.ts'
 import type { Trial } from './capability.ts'
+import { withNamespace } from './namespace.ts'
 
 const LIMIT_MS = 10_000
-const PACKAGE_ROOT = new URL('../../', import.meta.url)
 
 /** Programs that runs and tests start, each asked for something only a working one answers. */
 export const PROGRAM_TRIALS: readonly Trial[] = [
@@ -26,7 +27,7 @@ export const PROGRAM_TRIALS: readonly Trial[] = [
     name: 'cap',
     neededFor: ['cap engine'],
     remedy: 'apt-get install libpcap-dev g++ make python3, then npm rebuild cap (npm ci if it is not there)',
-    run: capLoads,
+    run: capOpens,
   },
 ]
 
@@ -50,10 +51,11 @@ function versionIn(text: string): string {
   return /\bv?(\d+\.\d+(\.\d+)*)\b/.exec(text)?.[1] ?? 'works'
 }
 
-/** In a process of its own: a native module built for another Node may take the process down. */
-async function capLoads(): Promise<string> {
-  const script = "const { Cap } = require('cap'); console.log(Cap.deviceList().length)"
-  const { stdout } = await execa(process.execPath, ['-e', script], { cwd: PACKAGE_ROOT, timeout: LIMIT_MS })
-  const version = (createRequire(PACKAGE_ROOT)('cap/package.json') as { version: string }).version
-  return `${version}, sees ${stdout.trim()} interfaces`
+async function capOpens(): Promise<string> {
+  await withNamespace(async namespace => {
+    await inNetns(namespace, () => execa('ip', ['link', 'set', 'lo', 'up'], { timeout: LIMIT_MS }))
+    const engine = await openCapEngine({ ns: namespace, interface: 'lo' })
+    engine.close()
+  })
+  return 'opened an interface'
 }

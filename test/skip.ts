@@ -1,0 +1,7 @@
+/**
+ * Says that the running test cannot do its work here, for want of a capability that `castproof probe` names. The runner
+ * counts it as skipped, or as failed when the probe says that this machine has the capability after all.
+ */
+export function skip(capability: string, why: string): void {
+  console.log(`\n@skip ${capability} ${why.replace(/\s+/g, ' ')}`)
+}
