@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { realtimeNs } from '../generators/linux/libc.ts'
-import type { Netns } from '../generators/linux/netns.ts'
+import { inNetns, interfaceIndex, type Netns } from '../generators/linux/netns.ts'
 import {
   PacketRing,
   RING_CHECKSUM_NOT_READY,
@@ -88,6 +89,7 @@ export class Tap {
     this.#baseSeconds = Number(realtimeNs() / 1_000_000_000n)
     this.baseNs = BigInt(this.#baseSeconds) * 1_000_000_000n
     this.#writer = new PcapngWriter(join(options.directory, options.file))
+    for (const ifindex of presentInterfaces(options.ns)) if (this.#nameOf(ifindex) !== undefined) this.describe(ifindex)
   }
 
   static open(options: TapOptions): Tap {
@@ -108,7 +110,10 @@ export class Tap {
     }
   }
 
-  /** Describes an interface before its first frame: a tap that saw nothing is a finding, one that is not there is none. */
+  /**
+   * Describes an interface that came later, before its first frame, as `open` does for those that are there: a tap that saw
+   * nothing is a finding, one that is not there is none.
+   */
   describe(ifindex: number): void {
     this.#interface(ifindex)
   }
@@ -219,6 +224,15 @@ export class Tap {
     this.#last = { key, sighting }
     return sighting
   }
+}
+
+/** Indices of all interfaces of the namespace, or of the current one. */
+function presentInterfaces(ns: Netns | undefined): number[] {
+  const read = () => {
+    const lines = readFileSync('/proc/thread-self/net/dev', 'utf8').split('\n').slice(2)
+    return lines.flatMap(line => /^\s*([^\s:]+):/.exec(line)?.[1] ?? []).map(interfaceIndex)
+  }
+  return ns ? inNetns(ns, read) : read()
 }
 
 function newSighting(firstNs = 0): StreamSighting {
