@@ -17,13 +17,16 @@ export interface ConsoleOptions {
   env: Environment
   /** Only what did not pass, and the summary. */
   quiet: boolean
+  /** False where there is nothing to wait for: plain lines on a terminal as well. */
+  live?: boolean
 }
 
 /** A live table on a terminal, plain lines otherwise; with `quiet` only failures and the summary. */
 export function consoleProgress(stream: ConsoleStream, options: ConsoleOptions): Progress {
   const style = styleOf(stream, options.env)
   if (options.quiet) return quietProgress(stream, style)
-  const live = stream.isTTY === true && options.env.TERM !== 'dumb' && options.env.CI === undefined
+  const live =
+    options.live !== false && stream.isTTY === true && options.env.TERM !== 'dumb' && options.env.CI === undefined
   return live ? liveView(stream, style) : plainProgress(stream, style)
 }
 

@@ -109,12 +109,15 @@ function addJudge(program: Command, dispatch: Dispatch): void {
     .description('recompute every verdict from the recorded packets; needs no root')
     .argument('<run-dir>', 'a directory that castproof run wrote')
     .option('--junit <dir>', 'also write JUnit XML there')
-    .option('--waivers <file>', 'known deviations')
+    .option('--json', 'print result.json instead', false)
     .option('--quiet', 'only failures and the summary', false)
     .action((directory: string, options: Omit<JudgeOptions, 'directory'>) =>
       dispatch('judge', { ...options, directory } satisfies JudgeOptions),
     )
-  withExamples(command, ['castproof judge castproof-runs/last', 'castproof judge run-from-a-colleague --junit out/'])
+  withExamples(command, [
+    'castproof judge castproof-runs/20260203-040506',
+    'castproof judge run-from-a-colleague --junit out/',
+  ])
 }
 
 function addCheck(program: Command, dispatch: Dispatch): void {
@@ -214,7 +217,7 @@ function addCapture(program: Command, dispatch: Dispatch): void {
     .option('--netns <path|name>', 'network namespace of the interface')
     .option('--filter <expr>', 'pcap-filter(7) expression')
     .requiredOption('-w, --write <file>', 'pcapng file')
-    .option('--count <n>', 'stop after so many frames', wholeNumber(1))
+    .option('--count <n>', 'stop once there are so many frames', wholeNumber(1))
     .option('--seconds <n>', 'stop after this long', seconds)
     .action((options: CaptureOptions) => dispatch('capture', options))
   withExamples(command, [

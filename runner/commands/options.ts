@@ -21,7 +21,7 @@ export interface RunOptions {
 export interface JudgeOptions {
   directory: string
   junit?: string
-  waivers?: string
+  json: boolean
   quiet: boolean
 }
 
