@@ -136,7 +136,7 @@ export class Scenario {
     const fence = this.send(`${stream.name}.fence`, { pod: stream.pod, role: 'fence', ...guard })
     const others = this.site.pods.map(({ name }) => name).filter(name => name !== stream.pod)
     this.deliver(fence, others)
-    const echoer = others[0] as string
+    const echoer = this.site.pods.find(({ node }) => node !== this.pod(stream.pod).node)?.name ?? ''
     const echo = this.send(`${stream.name}.echo`, { pod: echoer, role: 'echo', ...guard })
     this.deliver(
       echo,
