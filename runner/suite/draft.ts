@@ -1,11 +1,19 @@
 import type { z } from 'zod'
+import { caseGroups } from './case-groups.ts'
 import { UserError } from './errors.ts'
 import { idOfFile } from './files.ts'
 import type { GroupWish } from './groups.ts'
-import { type GroupGiven, type Header, headerMapping, headerOf, headerShape } from './header-schema.ts'
+import {
+  DEFAULT_NODES,
+  type GroupGiven,
+  type Header,
+  headerMapping,
+  headerOf,
+  headerShape,
+  type TopologyGiven,
+} from './header-schema.ts'
 import { userErrors } from './issues.ts'
 import { type Row, rowsOf, substitute } from './matrix.ts'
-import { groupUses, literalGroups } from './scan.ts'
 import type { Path, Source } from './source.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -19,6 +27,8 @@ export interface Draft {
   value: Record<string, unknown>
   groups: Map<string, GroupGiven>
   literals: number[]
+  /** Groups named once only: mistakes unless another mistake explains them. */
+  doubts: UserError[]
 }
 
 const BODY_KEYS = ['params', 'matrix', 'steps', 'expect'] as const
@@ -70,9 +80,9 @@ function readDraft(
   const file = idOfFile(source.file)
   const header = headerOf(given, { suite: file.id })
   errors.push(...checkId(header.suite, file, source), ...checkCovers(header, known, source))
-  const { groups, literals, errors: groupErrors } = groupsOf(header, value, row, source)
+  const { groups, literals, doubts, errors: groupErrors } = caseGroups(header.groups, value, row, source)
   return {
-    draft: { id: header.suite + row.suffix, source, row, header, value, groups, literals },
+    draft: { id: header.suite + row.suffix, source, row, header, value, groups, literals, doubts },
     errors: [...errors, ...groupErrors],
   }
 }
@@ -87,6 +97,7 @@ function readHeader(value: Record<string, unknown>, source: Source) {
     if (!(key in own)) continue
     const one = (schema as z.ZodType).safeParse(own[key])
     if (one.success) given[key] = one.data
+    else if (key === 'topology') given[key] = guessedTopology(own[key])
   }
   const all = [...Object.keys(headerShape), ...BODY_KEYS]
   const errors = userErrors(whole.error, source).map(error => {
@@ -95,6 +106,21 @@ function readHeader(value: Record<string, unknown>, source: Source) {
     return new UserError(error.code, error.message, { position: error.position, hint: didYouMean(key, all) })
   })
   return { given: given as Partial<z.output<ReturnType<typeof headerMapping>>>, errors }
+}
+
+/** Roles and nodes of a topology with mistakes, so that what refers to them is not wrong too. */
+function guessedTopology(raw: unknown): TopologyGiven {
+  const { nodes, endpoints } = (typeof raw === 'object' ? raw : {}) as { nodes?: unknown; endpoints?: unknown }
+  const listed = Array.isArray(nodes) ? nodes.filter(node => typeof node === 'string') : []
+  const known = listed.length > 0 ? [...new Set(listed)] : DEFAULT_NODES
+  const roles = typeof endpoints === 'object' && endpoints !== null ? Object.entries(endpoints) : []
+  const guess = (node: unknown) => known.find(each => each === node) ?? known[0]!
+  return {
+    nodes: known,
+    endpoints: Object.fromEntries(roles.map(([role, node]) => [role, { node: guess(node), count: 1 }])),
+    querier: false,
+    private: false,
+  }
 }
 
 function checkId(suite: string, file: ReturnType<typeof idOfFile>, source: Source): UserError[] {
@@ -134,51 +160,6 @@ function unusedParams(source: Source, rows: readonly Row[], used: ReadonlySet<st
       }),
     ]
   })
-}
-
-function groupsOf(header: Header, value: Record<string, unknown>, row: Row, source: Source) {
-  const errors: UserError[] = []
-  const fail = (code: string, message: string, hint: string, path: Path) =>
-    errors.push(new UserError(code, message, { position: source.at(path), hint }))
-  const body = { steps: value['steps'], expect: value['expect'] }
-  const uses = groupUses(body)
-  const groups = new Map<string, GroupGiven>(Object.entries(header.groups))
-  for (const [name, given] of groups) {
-    if (name in row.params || name === 'port')
-      fail('ambiguous', `\`${name}\` names a group and a parameter`, 'rename one of them', ['groups', name])
-    if ('aliasOf' in given && (!groups.has(given.aliasOf) ? !uses.has(given.aliasOf) : given.aliasOf === name))
-      fail(
-        'unknown-group',
-        `aliasOf names no other group: \`${given.aliasOf}\``,
-        didYouMean(
-          given.aliasOf,
-          [...uses.keys()].filter(each => each !== name),
-        ),
-        ['groups', name, 'aliasOf'],
-      )
-    const isOriginal = [...groups.values()].some(other => 'aliasOf' in other && other.aliasOf === name)
-    if (!uses.has(name) && !isOriginal)
-      fail('unused-group', `the group \`${name}\` is never used`, `write $${name} where it belongs`, ['groups', name])
-  }
-  for (const [name, paths] of uses) {
-    if (groups.has(name) || name === 'port') continue
-    const isOriginal = [...groups.values()].some(given => 'aliasOf' in given && given.aliasOf === name)
-    if (paths.length === 1 && !isOriginal)
-      fail(
-        'unknown-group',
-        `\`$${name}\` is used only here: it is neither a parameter nor a group that something joins and something sends to`,
-        didYouMean(
-          `$${name}`,
-          [...uses.keys(), ...Object.keys(row.params), ...groups.keys()]
-            .filter(each => each !== name)
-            .map(each => `$${each}`),
-        ) + `; or declare it: groups: { ${name}: {} }`,
-        paths[0]!,
-      )
-    groups.set(name, { enabled: true, count: 1 })
-  }
-  const ordered = new Map([...groups].sort(([a], [b]) => (a < b ? -1 : 1)))
-  return { groups: ordered, literals: literalGroups(body), errors }
 }
 
 export function wishOf({ id, groups, literals }: Draft): GroupWish {

@@ -4,18 +4,26 @@ import type { Path, Source } from './source.ts'
 
 /** zod's issues as mistakes with places; `under` is where in the file the parsed value stands. */
 export function userErrors(error: z.ZodError, source: Source, under: Path = []): UserError[] {
+  const meant = new Set(error.issues.flatMap(issue => keysMeant(issue, under)))
   return error.issues.flatMap(issue => {
     const path = [...under, ...issue.path]
     const { code = issue.code, hint } = (issue as { params?: { code?: string; hint?: string } }).params ?? {}
     if (issue.code === 'unrecognized_keys') return unknownKeys(issue, path, source)
-    if (missing(source.value, path))
+    if (missing(source.value, path)) {
+      if (meant.has(path.join('/'))) return []
       return [
         new UserError('missing-key', `\`${String(path.at(-1))}\` is missing`, {
           position: source.atKey(path.slice(0, -1)),
           hint: hint ?? issue.message.replace(/, which is missing$/, ''),
         }),
       ]
-    return [new UserError(code, issue.message, { position: source.at(path), ...(hint === undefined ? {} : { hint }) })]
+    }
+    return [
+      new UserError(code === 'invalid_union' ? 'not-one-of' : code, issue.message, {
+        position: source.at(path),
+        ...(hint === undefined ? {} : { hint }),
+      }),
+    ]
   })
 }
 
@@ -39,4 +47,13 @@ function missing(value: unknown, path: Path): boolean {
     at = (at as Record<PropertyKey, unknown>)[part]
   }
   return false
+}
+
+/** Keys that unknown keys were most likely meant to be: their absence is no second mistake. */
+function keysMeant(issue: z.core.$ZodIssue, under: Path): string[] {
+  if (issue.code !== 'unrecognized_keys') return []
+  return issue.message.split('\n').flatMap(hint => {
+    const key = /^did you mean `(.+)`/.exec(hint)?.[1]
+    return key === undefined ? [] : [[...under, ...issue.path, key].join('/')]
+  })
 }

@@ -40,11 +40,11 @@ export function references(names: Names) {
     endpoint: leaf(ROLE_JSON, (value, problem) => onePod(value, pods(value, problem), problem)),
     node: nodeRef(names),
     nodes: leaf({ anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] }, (value, problem) =>
-      eachOf(value, problem, item => readNode(names, item, problem)),
+      eachOf(value, problem, (item, here) => readNode(names, item, here)),
     ),
     group: leaf(GROUP_JSON, (value, problem) => oneGroup(value, readGroups(names, value, problem), problem)),
     groups: leaf({ anyOf: [GROUP_JSON, { type: 'array', items: GROUP_JSON }] }, (value, problem) => {
-      const all = eachOf(value, problem, item => readGroups(names, item, problem))
+      const all = eachOf(value, problem, (item, here) => readGroups(names, item, here))
       return all?.flat()
     }),
     address: addressRef(names, pods),
@@ -64,13 +64,19 @@ const GROUP_JSON = { type: 'string', pattern: '^\\$|^2(2[4-9]|3[0-9])\\.' }
 const ADDRESS_JSON = { type: 'string', pattern: '^[$@]|^[0-9.]+$' }
 
 /** `value`, or each item of it when it is a list; undefined as soon as one had a problem. */
-function eachOf<T>(value: unknown, problem: Problem, read: (item: unknown) => T | undefined): T[] | undefined {
+function eachOf<T>(
+  value: unknown,
+  problem: Problem,
+  read: (item: unknown, problem: Problem) => T | undefined,
+): T[] | undefined {
   if (!Array.isArray(value)) {
-    const one = read(value)
+    const one = read(value, problem)
     return one === undefined ? undefined : [one]
   }
   if (value.length === 0) return problem('empty-list', 'the list is empty', 'name at least one')
-  const all = value.map(item => read(item))
+  const all = value.map((item, i) =>
+    read(item, (code, message, hint, path = []) => problem(code, message, hint, [i, ...path])),
+  )
   return all.some(item => item === undefined) ? undefined : (all as T[])
 }
 
@@ -83,7 +89,7 @@ function roleReader(names: Names) {
     return problem('unknown-role', `no endpoint has the role \`${value}\``, roleHint(value, names))
   }
   return (value: unknown, problem: Problem): string[] | undefined => {
-    const all = eachOf(value, problem, item => readRole(item, problem))
+    const all = eachOf(value, problem, readRole)
     return all ? [...new Set(all.flat())] : undefined
   }
 }

@@ -71,7 +71,11 @@ class Body {
       ...addControls(expectations, facts),
       ...addPriming(expectations, known),
     ]
-    for (const { path, code, message, hint } of trouble) this.fail(code, message, hint, path)
+    // After a mistake in a step, what refers to it may look wrong and not be.
+    if (this.errors.length === 0) {
+      for (const { path, code, message, hint } of trouble) this.fail(code, message, hint, path)
+      this.errors.push(...draft.doubts)
+    }
     return {
       id: draft.id,
       file: draft.source.file,

@@ -24,7 +24,7 @@ export type Parsed = { source: Source; errors: UserError[] } | { source?: undefi
 export function parseSource(file: string, bytes: Uint8Array): Parsed {
   const text = decodeText(file, bytes)
   if (text instanceof UserError) return { errors: [text] }
-  const lines = new LineCounter()
+  const lines = lineCounter(text)
   const place = (offset: number, length: number) => position(file, text, lines, offset, length)
   const fail = (code: string, message: string, hint: string, offset = 0) => ({
     errors: [new UserError(code, message, { position: place(offset, 1), hint })],
@@ -32,14 +32,13 @@ export function parseSource(file: string, bytes: Uint8Array): Parsed {
   const deep = tooDeep(text)
   if (deep !== undefined)
     return fail('too-deep', `nested deeper than ${MAX_DEPTH} levels`, 'a suite needs about eight', deep)
-  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, strict: true })
-  if (lines.lineStarts.length === 0) lines.addNewLine(0)
+  const documents = parseAllDocuments(text, { prettyErrors: false, uniqueKeys: true, strict: true })
   if (!Array.isArray(documents) || documents.length === 0)
     return fail('empty-file', 'the file is empty', 'start it with `castproof: 1`; see docs/writing-suites.md')
   const document = documents[0]
   if (!document) return fail('empty-file', 'the file is empty', 'start it with `castproof: 1`')
   const errors = documents.flatMap(each =>
-    [...each.errors, ...each.warnings].map(
+    firstCauses([...each.errors, ...each.warnings]).map(
       e =>
         new UserError('yaml', yamlMessage(e.code, e.message), {
           position: place(e.pos[0], Math.max(1, e.pos[1] - e.pos[0])),
@@ -54,6 +53,9 @@ export function parseSource(file: string, bytes: Uint8Array): Parsed {
         .errors,
     )
   }
+  const tag = tagOffset(document.contents)
+  if (tag !== undefined)
+    errors.push(...fail('tag', 'tags (`!…`) are not part of the suite language', 'remove the tag', tag).errors)
   const aliases = aliasTrouble(document.contents)
   if (aliases)
     return { errors: [...errors, ...fail('aliases', aliases.message, 'write the values out', aliases.offset).errors] }
@@ -81,6 +83,14 @@ export function parseSource(file: string, bytes: Uint8Array): Parsed {
     },
     errors: [],
   }
+}
+
+/** Filled before the parser runs: what stops earlier has a place too. */
+function lineCounter(text: string): LineCounter {
+  const lines = new LineCounter()
+  lines.addNewLine(0)
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1)
+  return lines
 }
 
 function decodeText(file: string, bytes: Uint8Array): string | UserError {
@@ -154,6 +164,19 @@ function aliasTrouble(root: unknown): { message: string; offset: number } | unde
   return undefined
 }
 
+/** Where the first value with a tag of its own stands. */
+function tagOffset(node: unknown): number | undefined {
+  if (isPair(node)) return tagOffset(node.key) ?? tagOffset(node.value)
+  if (!isMap(node) && !isSeq(node) && !isScalar(node)) return undefined
+  if (node.tag !== undefined) return node.range?.[0] ?? 0
+  if (isScalar(node)) return undefined
+  for (const item of node.items) {
+    const inside = tagOffset(item)
+    if (inside !== undefined) return inside
+  }
+  return undefined
+}
+
 function rangeOf(root: Node, path: Path, key: boolean): [number, number] {
   let node: unknown = root
   let range: [number, number] = [root.range?.[0] ?? 0, (root.range?.[0] ?? 0) + 1]
@@ -200,6 +223,12 @@ function position(file: string, text: string, lines: LineCounter, offset: number
     length: Math.min(length, Math.max(1, source.length - at.col + 1)),
     source,
   }
+}
+
+/** A tab makes everything behind it look wrong. */
+function firstCauses<E extends { code: string }>(errors: E[]): E[] {
+  const tabs = errors.filter(({ code }) => code === 'TAB_AS_INDENT')
+  return tabs.length > 0 ? tabs : errors
 }
 
 const YAML_ERRORS: Readonly<Record<string, { message?: string; hint: string }>> = {

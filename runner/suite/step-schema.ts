@@ -99,6 +99,8 @@ export function oneKey<T>(schemas: Record<string, z.ZodType<T>>, what: string): 
   return mapping({ ...shape, when: bool().exactOptional() }, `a mapping with one key, the kind of ${what}`)
     .transform((item, context) => {
       const given = keys.filter(key => key in item)
+      // An unknown key has been reported, and says more than the absence of a known one.
+      if (given.length === 0 && context.issues.length > 0) return undefined
       if (given.length === 1) return item['when'] === false ? undefined : (item as Record<string, T>)[given[0]!]
       context.issues.push({
         code: 'custom',

@@ -19,7 +19,7 @@ export function editDistance(a: string, b: string): number {
 
 /** The known word that `word` was most likely meant to be; undefined when none is near. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
-  const limit = Math.max(1, Math.floor(word.length / 3))
+  const limit = Math.floor(word.length / 3)
   let best: { name: string; distance: number } | undefined
   for (const name of known) {
     const distance = editDistance(word.toLowerCase(), name.toLowerCase())
