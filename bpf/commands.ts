@@ -25,7 +25,7 @@ let sequence = 0
  */
 export function giveCommand(channel: CommandChannel, slot: number, command: Command): boolean {
   sequence = (sequence + 1) >>> 0 || 1
-  const packet = Buffer.alloc(LAYOUT.mcast_command.bytes)
+  const packet = Buffer.alloc(LAYOUT.mcast_command.sizeBytes)
   packet.writeUInt32LE(command.kind, LAYOUT.mcast_command.kind)
   packet.set(addressKey(command.group ?? 0), LAYOUT.mcast_command.group)
   packet.writeUInt32LE(command.value ?? 0, LAYOUT.mcast_command.value)
@@ -39,14 +39,14 @@ export function giveCommand(channel: CommandChannel, slot: number, command: Comm
 
 /** A command that needs no lock and no answer. */
 export function kick(channel: CommandChannel, kind: number): void {
-  const packet = Buffer.alloc(LAYOUT.mcast_command.bytes)
+  const packet = Buffer.alloc(LAYOUT.mcast_command.sizeBytes)
   packet.writeUInt32LE(kind, LAYOUT.mcast_command.kind)
   if (testRun(channel.program, packet).verdict !== 0) throw new Error(`the datapath does not take command ${kind}`)
 }
 
 function waitUntilDone(channel: CommandChannel, slot: number, number: number): boolean {
   const key = u32Key(slot)
-  const value = Buffer.alloc(LAYOUT.command_slot.bytes)
+  const value = Buffer.alloc(LAYOUT.command_slot.sizeBytes)
   const deadlineMs = performance.now() + TIMEOUT_MS
   do {
     lookup(channel.slots, key, value)

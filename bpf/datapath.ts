@@ -55,14 +55,13 @@ export interface PodPort {
   nodeMac: number
 }
 
-/** A limit of the datapath that was reached; it has counted the refusal. */
-export class LimitError extends Error {
-  readonly limit: number
+/** The node has as many groups enabled as it can; the refusal has been counted. */
+export class GroupLimitError extends Error {
+  readonly limit = GROUPS_MAX
 
-  constructor(what: string, limit: number) {
-    super(`${what}: at most ${limit}`)
-    this.name = 'LimitError'
-    this.limit = limit
+  constructor(node: string) {
+    super(`${node}: at most ${GROUPS_MAX} groups can be enabled`)
+    this.name = 'GroupLimitError'
   }
 }
 
@@ -74,6 +73,8 @@ export interface DatapathHandle {
   querier?: QuerierTimers
   commands: CommandChannel
   maps: TableMaps & { events: number; lateFrames: number; drops: number; nodeAddresses: number }
+  /** Sizes of the ring buffers: their maps' max_entries. */
+  ringBytes: { events: number; lateFrames: number }
   /** The node's namespace, once something is attached in it. */
   netnsFd?: number
   cpus: number
@@ -84,8 +85,14 @@ export const PROGRAMS = ['from_pod', 'from_overlay', 'from_uplink', 'next_slice'
 /** Programs that read a frame as the kernel hands it to tc. */
 export type FrameProgram = 'from_pod' | 'from_overlay' | 'from_uplink' | 'next_slice'
 
-const LATE_RING_BYTES = 1 << 20
+const POD_NETWORK_BITS = 16
+const EVENT_RING_BYTES = 1 << 18
 const LATE_FAULTS = ['leak-1ms', 'leak-20ms', 'reorder']
+
+/** Nothing comes late but by a fault. A page is the least there is. */
+function lateRingBytes({ faults }: DatapathOptions): number {
+  return LATE_FAULTS.some(name => faults?.includes(name)) ? 1 << 20 : 1 << 16
+}
 
 /** One node's programs and maps. What is attached is detached by `close`, or gone with the namespaces. */
 export class Datapath {
@@ -112,7 +119,7 @@ export class Datapath {
     const object = new BpfObject(objectPath(options.objectDir))
     try {
       writeConfig(object.section('.rodata.config'), options)
-      if (LATE_FAULTS.some(name => options.faults?.includes(name))) object.setMaxEntries('late_frames', LATE_RING_BYTES)
+      object.setMaxEntries('late_frames', lateRingBytes(options))
       object.load(PROGRAMS)
       return new Datapath(object, options)
     } catch (error) {
@@ -123,7 +130,7 @@ export class Datapath {
 
   /** The node end of a pod's veth: frames from the pod come in here, copies for it go out. */
   attachPod(ns: Netns, ifindex: number, pod: PodPort): void {
-    const value = Buffer.alloc(LAYOUT.mcast_pod.bytes)
+    const value = Buffer.alloc(LAYOUT.mcast_pod.sizeBytes)
     value.writeUInt32BE(pod.address, LAYOUT.mcast_pod.address)
     value.writeUIntBE(pod.mac, LAYOUT.mcast_pod.mac, 6)
     value.writeUIntBE(pod.nodeMac, LAYOUT.mcast_pod.node_mac, 6)
@@ -150,22 +157,20 @@ export class Datapath {
     this.#attach(ns, ifindex, 'from_uplink')
   }
 
-  /** Makes another node known: its tunnel packets are accepted, its pods are routed to. May be called again with more pods. */
-  addRemoteNode(address: number, pods: readonly number[] | { network: number; prefixBits: number }): void {
+  /**
+   * Makes another node known: its tunnel packets are accepted, its pods are routed to. `pods` is their network, a /16, or
+   * their addresses; may be called again with more.
+   */
+  addRemoteNode(address: number, pods: number | readonly number[]): void {
     const index = this.#nodes.get(address) ?? this.#nodes.size
     this.#nodes.set(address, index)
     update(this.#object.mapFd('nodes'), u32Key(index), addressKey(address))
     update(this.#object.mapFd('node_addresses'), addressKey(address), u32Key(index))
-    const prefixes = 'network' in pods ? [pods] : pods.map(network => ({ network, prefixBits: 32 }))
-    for (const { network, prefixBits } of prefixes) {
-      const key = Buffer.alloc(LAYOUT.mcast_route_key.bytes)
-      key.writeUInt32LE(prefixBits, LAYOUT.mcast_route_key.prefix_bits)
-      key.writeUInt32BE(network, LAYOUT.mcast_route_key.address)
-      update(this.#object.mapFd('routes'), key, u32Key(index))
-    }
+    if (typeof pods === 'number') this.#addRoute(pods, POD_NETWORK_BITS, index)
+    else for (const pod of pods) this.#addRoute(pod, 32, index)
   }
 
-  /** Groups must be enabled before pods can join them. Throws LimitError at the 1025th, and counts it. */
+  /** Groups must be enabled before pods can join them. Throws GroupLimitError at the 1025th, and counts it. */
   enableGroup(group: number): void {
     if (group >>> 28 !== 0xe || group >>> 8 === 0xe00000)
       throw new RangeError('not a group that can be enabled: 224.0.1.0 to 239.255.255.255')
@@ -174,7 +179,7 @@ export class Datapath {
     const slot = this.#slots.size < limit ? this.#freeSlots.shift() : undefined
     if (slot === undefined) {
       this.#countGroupRefused()
-      throw new LimitError(`groups enabled on ${this.#options.node.name}`, GROUPS_MAX)
+      throw new GroupLimitError(this.#options.node.name)
     }
     this.#command({ kind: COMMAND.enable, group, value: slot })
     this.#slots.set(group, slot)
@@ -233,6 +238,7 @@ export class Datapath {
         drops: fd('drops'),
         nodeAddresses: fd('node_addresses'),
       },
+      ringBytes: { events: EVENT_RING_BYTES, lateFrames: lateRingBytes(this.#options) },
       cpus: possibleCpus(),
     }
   }
@@ -241,6 +247,13 @@ export class Datapath {
     for (const [ifindex, ns] of this.#attached) inNetns(ns, () => detachTc(ifindex))
     this.#attached.clear()
     this.#object.close()
+  }
+
+  #addRoute(network: number, prefixBits: number, node: number): void {
+    const key = Buffer.alloc(LAYOUT.mcast_route_key.sizeBytes)
+    key.writeUInt32LE(prefixBits, LAYOUT.mcast_route_key.prefix_bits)
+    key.writeUInt32BE(network, LAYOUT.mcast_route_key.address)
+    update(this.#object.mapFd('routes'), key, u32Key(node))
   }
 
   #attach(ns: Netns, ifindex: number, program: FrameProgram): void {
@@ -262,7 +275,7 @@ export class Datapath {
   }
 
   #writeSettings(): void {
-    const value = Buffer.alloc(LAYOUT.mcast_settings.bytes)
+    const value = Buffer.alloc(LAYOUT.mcast_settings.sizeBytes)
     value.writeUInt32LE(this.#overlay, LAYOUT.mcast_settings.overlay_ifindex)
     value.writeUInt32LE(this.#sliceDevice, LAYOUT.mcast_settings.slice_ifindex)
     update(this.#object.mapFd('settings'), u32Key(0), value)

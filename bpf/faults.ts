@@ -1,24 +1,24 @@
 /** Where a fault lives. */
 export type FaultPlace = 'datapath' | 'control plane'
 
-/** One way to be wrong on purpose. `covers`: requirements that it breaks (facts: RFC statements F, D, O). */
+/** One way to be wrong on purpose. `requirements`: those that it breaks. */
 export interface Fault {
   name: string
   place: FaultPlace
-  covers: readonly string[]
+  requirements: readonly string[]
   description: string
 }
 
-const datapath = (name: string, covers: string[], description: string): Fault => ({
+const datapath = (name: string, requirements: string[], description: string): Fault => ({
   name,
   place: 'datapath',
-  covers,
+  requirements,
   description,
 })
-const controlPlane = (name: string, covers: string[], description: string): Fault => ({
+const controlPlane = (name: string, requirements: string[], description: string): Fault => ({
   name,
   place: 'control plane',
-  covers,
+  requirements,
   description,
 })
 

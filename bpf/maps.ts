@@ -4,26 +4,26 @@
  */
 export const LAYOUT = {
   mcast_config: {
-    bytes: 32,
+    sizeBytes: 32,
     fault_mask: 0,
     membership_interval_ns: 8,
     last_member_query_time_ns: 16,
     vni: 24,
     slice_members: 28,
   },
-  mcast_member: { bytes: 8, target: 0, exclude_hosts: 4, filters: 6 },
-  mcast_table: { bytes: 8208, group: 0, rows: 4, count: 8, local: 12, members: 16 },
-  mcast_pod: { bytes: 16, address: 0, mac: 4, node_mac: 10 },
-  mcast_settings: { bytes: 8, overlay_ifindex: 0, slice_ifindex: 4 },
-  mcast_route_key: { bytes: 8, prefix_bits: 0, address: 4 },
-  mcast_host_key: { bytes: 12, group: 0, ifindex: 4, host: 8 },
-  mcast_host: { bytes: 16, mode: 0, first: 4, expires_ns: 8 },
-  mcast_source_key: { bytes: 16, group: 0, ifindex: 4, host: 8, source: 12 },
-  mcast_source: { bytes: 24, next: 0, blocked: 4, counted: 5, reserved: 6, mark: 8, expires_ns: 16 },
-  mcast_event: { bytes: 16, kind: 0, group: 4, value: 8, source: 12 },
-  mcast_command: { bytes: 32, kind: 0, group: 4, value: 8, pods: 12, slot: 16, sequence: 20, reserved: 24 },
-  mcast_late: { bytes: 1612, ifindex: 0, delay_us: 4, length: 8, bytes_: 12 },
-  command_slot: { bytes: 56, timer: 0, command: 16, done: 48, refused: 52 },
+  mcast_member: { sizeBytes: 8, target: 0, exclude_hosts: 4, filters: 6 },
+  mcast_table: { sizeBytes: 8208, group: 0, rows: 4, count: 8, local: 12, members: 16 },
+  mcast_pod: { sizeBytes: 16, address: 0, mac: 4, node_mac: 10 },
+  mcast_settings: { sizeBytes: 8, overlay_ifindex: 0, slice_ifindex: 4 },
+  mcast_route_key: { sizeBytes: 8, prefix_bits: 0, address: 4 },
+  mcast_host_key: { sizeBytes: 12, group: 0, ifindex: 4, host: 8 },
+  mcast_host: { sizeBytes: 16, mode: 0, first: 4, expires_ns: 8 },
+  mcast_source_key: { sizeBytes: 16, group: 0, ifindex: 4, host: 8, source: 12 },
+  mcast_source: { sizeBytes: 24, next: 0, blocked: 4, counted: 5, reserved: 6, mark: 8, expires_ns: 16 },
+  mcast_event: { sizeBytes: 16, kind: 0, group: 4, value: 8, source: 12 },
+  mcast_command: { sizeBytes: 32, kind: 0, group: 4, value: 8, pods: 12, slot: 16, sequence: 20, reserved: 24 },
+  mcast_late: { sizeBytes: 1612, ifindex: 0, delay_us: 4, length: 8, bytes: 12 },
+  command_slot: { sizeBytes: 56, timer: 0, command: 16, done: 48, refused: 52 },
 } as const
 
 /** enum mcast_drop as users read it: `castproof mcast drops` prints these. */
@@ -101,7 +101,7 @@ export function memberAt(
   table: Buffer,
   row: number,
 ): { ifindex: number; node: number | undefined; pods: number } | undefined {
-  const at = LAYOUT.mcast_table.members + row * LAYOUT.mcast_member.bytes
+  const at = LAYOUT.mcast_table.members + row * LAYOUT.mcast_member.sizeBytes
   const target = table.readUInt32LE(at)
   if (target === 0) return undefined
   const remote = target >= TARGET_REMOTE
