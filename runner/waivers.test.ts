@@ -1,0 +1,125 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import type { CaseResult, Status } from '../reports/result.ts'
+import { suite } from '../test/suite.ts'
+import { UserError, UserErrors } from './suite/errors.ts'
+import { applyWaivers, readWaivers, type Waiver } from './waivers.ts'
+
+const test = suite('waivers')
+
+const waiver: Waiver = {
+  requirement: 'D01',
+  target: 'reference',
+  reason: 'known',
+  link: 'https://example.org/1',
+  expires: '2026-12-31',
+}
+
+function result(status: Status, id = 'a/b', requirement = 'D01'): CaseResult {
+  const covers = [{ id: requirement, rfc: '', level: 'MUST' as const, text: '' }]
+  const rest = { file: '', line: 1, title: '', level: '', params: {}, startedAt: '', durationMs: 0 }
+  return {
+    id,
+    status,
+    covers,
+    target: 'reference',
+    message: 'saw 99',
+    checks: [],
+    ledger: [],
+    attempts: [],
+    attachments: [],
+    ...rest,
+  }
+}
+
+function applied(cases: CaseResult[], change: Partial<Waiver> = {}, day = '2026-09-01', versions = {}) {
+  return applyWaivers(cases, { waivers: [{ ...waiver, ...change }], day, versions })
+}
+
+test('a failing case with a waiver is waived, and keeps its message', () => {
+  const [only] = applied([result('fail')]).cases
+  assert.is(only?.status, 'waived')
+  assert.is(only?.message, 'known (https://example.org/1, until 2026-12-31); saw 99')
+})
+
+test('by case id, rows of a matrix included', () => {
+  const { requirement: _, ...rest } = waiver
+  const byCase = [{ ...rest, case: 'a/b' }]
+  const cases = [result('fail', 'a/b'), result('fail', 'a/b[v=2]'), result('fail', 'a/bc')]
+  assert.equal(
+    applyWaivers(cases, { waivers: byCase, day: '2026-01-01', versions: {} }).cases.map(c => c.status),
+    ['waived', 'waived', 'fail'],
+  )
+})
+
+test('a waiver that only passing cases match is stale, which fails', () => {
+  const [only] = applied([result('pass')]).cases
+  assert.is(only?.status, 'fail')
+  assert.match(only?.message ?? '', 'stale waiver')
+  assert.equal(
+    applied([result('pass'), result('fail', 'a/c')]).cases.map(c => c.status),
+    ['pass', 'waived'],
+  )
+  assert.is(applied([result('inconclusive')]).cases[0]?.status, 'inconclusive')
+})
+
+test('expired, of another target, requirement or version: it does nothing', () => {
+  assert.is(applied([result('fail')], {}, '2027-01-01').cases[0]?.status, 'fail')
+  assert.match(applied([], {}, '2027-01-01').warnings[0] ?? '', 'expired on 2026-12-31')
+  assert.is(applied([result('fail')], { target: 'kubernetes' }).cases[0]?.status, 'fail')
+  assert.is(applied([result('fail', 'a/b', 'D02')]).cases[0]?.status, 'fail')
+  assert.is(applied([result('fail')], { versions: '>=1.2' }).cases[0]?.status, 'fail')
+})
+
+test('version ranges', () => {
+  const held: [string, string, boolean][] = [
+    ['>=1.16 <1.18', '1.17.3', true],
+    ['>=1.16 <1.18', '1.18.0', false],
+    ['1.17.0', 'v1.17', true],
+    ['>1.9', '1.10', true],
+    ['<=2', '2.0.1', false],
+  ]
+  for (const [versions, version, holds] of held) {
+    const [only] = applied([result('fail')], { versions }, '2026-09-01', { reference: version }).cases
+    assert.is(only?.status, holds ? 'waived' : 'fail', `${version} in ${versions}`)
+  }
+})
+
+test('a file: read whole, or every mistake with its line', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'castproof-waivers-'))
+  try {
+    const file = join(directory, 'w.yaml')
+    writeFileSync(
+      file,
+      'castproof: 1\nwaivers:\n  - requirement: D01\n    target: reference\n    reason: known\n    link: https://example.org/1\n    expires: 2026-12-31\n',
+    )
+    assert.equal(readWaivers(file), [waiver])
+    writeFileSync(
+      file,
+      'castproof: 1\nwaivers:\n  - target: 7\n    reason: known\n    link: x\n    expires: soon\n    versions: new\n',
+    )
+    const error = thrown(() => readWaivers(file))
+    assert.instance(error, UserErrors)
+    assert.ok((error as UserErrors).errors.length >= 2)
+    assert.ok((error as UserErrors).errors.every(each => (each.line ?? 0) >= 3))
+    assert.instance(
+      thrown(() => readWaivers(join(directory, 'none.yaml'))),
+      UserError,
+    )
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
+function thrown(body: () => unknown): unknown {
+  try {
+    body()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
+
+test.run()
