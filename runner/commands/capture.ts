@@ -1,11 +1,12 @@
 import { basename, dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { compileFilter } from '../../captures/filter.ts'
+import { compileFilter, FilterError } from '../../captures/filter.ts'
 import { Tap } from '../../captures/tap.ts'
 import type { Netns } from '../../generators/linux/netns.ts'
 import { namedInterface, namedNamespace, writablePath } from '../by-hand.ts'
 import { EXIT } from '../exit.ts'
 import { type Io, printLine } from '../io.ts'
+import { UserError } from '../suite/errors.ts'
 import type { CaptureOptions } from './options.ts'
 
 const DRAIN_MS = 10
@@ -41,8 +42,19 @@ async function openTap(options: CaptureOptions, namespace: Netns | undefined, io
     ifindex: index,
     promiscuous: true,
     ringBytes: RING_BYTES,
-    ...(options.filter === undefined ? {} : { filter: await compileFilter(options.filter) }),
+    ...(options.filter === undefined ? {} : { filter: await filterOf(options.filter) }),
   })
+}
+
+async function filterOf(expression: string): Promise<Uint8Array> {
+  try {
+    return await compileFilter(expression)
+  } catch (cause) {
+    if (!(cause instanceof FilterError)) throw cause
+    throw new UserError('bad-filter', cause.message, {
+      hint: "see pcap-filter(7); for example 'igmp or udp port 5001'",
+    })
+  }
 }
 
 async function drainUntilTold(tap: Tap, options: CaptureOptions, io: Io): Promise<void> {

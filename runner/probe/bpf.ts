@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import { attachTc, BpfObject } from '../../generators/linux/libbpf.ts'
+import { inNetns } from '../../generators/linux/netns.ts'
 import type { Trial } from './capability.ts'
-import { inFreshNamespace, words } from './namespace.ts'
+import { inFreshNamespace, withNamespace, words } from './namespace.ts'
 
 const SOURCE = `
 #define SECTION(name) __attribute__((section(name), used))
@@ -11,50 +13,77 @@ SECTION("tc") int tc_pass(void *ctx) { return 0; }
 SECTION("xdp") int xdp_pass(void *ctx) { return 2; }
 SECTION("license") char _license[] = "Dual BSD/GPL";
 `
+const TRACING_SOURCE = `
+__attribute__((section("fentry/bpf_fentry_test1"), used)) int traced(void *ctx) { return 0; }
+__attribute__((section("license"), used)) char _license[] = "GPL";
+`
 const LIMIT_MS = 20_000
 
-/** The whole way of a BPF program, tried with one of four lines: compiled, loaded, verified, attached. */
+/** The whole way of a BPF program, tried with one of two lines: compiled, loaded by libbpf, verified, attached. */
 export const BPF_TRIALS: readonly Trial[] = [
   {
     name: 'clang',
     neededFor: ['reference', 'tests'],
     remedy: 'npm run setup in the checkout, or install clang',
-    run: () => withObject(() => Promise.resolve('compiles for BPF')),
+    run: () => withObject(SOURCE, () => 'compiles for BPF'),
   },
   {
     name: 'tc-bpf',
     neededFor: ['reference', 'tests'],
-    remedy: 'needs root, CAP_BPF and a kernel with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS, or --sandbox vm',
-    run: () =>
-      withObject(async object => {
-        const filter = words('tc filter add dev lo ingress bpf direct-action obj FILE sec tc')
-        await inFreshNamespace(words('tc qdisc add dev lo clsact'), withFile(filter, object))
-        return 'loaded and attached one'
-      }),
+    remedy:
+      'needs root, libbpf1, CAP_BPF and a kernel with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS, or --sandbox vm',
+    run: () => withObject(SOURCE, attachToLoopback),
   },
   {
     name: 'xdp',
     neededFor: ['xdp engine'],
     remedy: 'needs root and a kernel with XDP on veth (4.19 or later)',
     run: () =>
-      withObject(async object => {
-        const attach = words('ip link set dev probe0 xdpdrv obj FILE sec xdp')
-        await inFreshNamespace(words('ip link add name probe0 type veth peer name probe1'), withFile(attach, object))
+      withObject(SOURCE, async path => {
+        const veth = words('ip link add name probe0 type veth peer name probe1')
+        await inFreshNamespace(veth, withFile(words('ip link set dev probe0 xdpdrv obj FILE sec xdp'), path))
         return 'attached one to a veth'
       }),
   },
+  {
+    name: 'fentry',
+    neededFor: ['tracing'],
+    remedy: 'needs root, a kernel with BTF and CONFIG_DEBUG_INFO_BTF, and no lockdown, or --sandbox vm',
+    run: () => withObject(TRACING_SOURCE, path => loaded(path, 'traced', () => 'loaded one')),
+  },
 ]
+
+const LOOPBACK = 1
+
+function attachToLoopback(path: string): Promise<string> {
+  return withNamespace(async namespace =>
+    loaded(path, 'tc_pass', fd => {
+      inNetns(namespace, () => attachTc(LOOPBACK, fd))
+      return 'loaded and attached one'
+    }),
+  )
+}
+
+function loaded(path: string, program: string, body: (programFd: number) => string): string {
+  const object = new BpfObject(path)
+  try {
+    object.load([program])
+    return body(object.programFd(program))
+  } finally {
+    object.close()
+  }
+}
 
 function withFile(command: string[], path: string): string[] {
   return command.map(word => (word === 'FILE' ? path : word))
 }
 
-async function withObject(body: (path: string) => Promise<string>): Promise<string> {
+async function withObject(source: string, body: (path: string) => string | Promise<string>): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'castproof-probe-'))
   try {
     const path = join(directory, 'probe.o')
     const arguments_ = ['-target', 'bpf', '-O2', '-g', '-c', '-x', 'c', '-', '-o', path]
-    await execa('clang', arguments_, { input: SOURCE, timeout: LIMIT_MS })
+    await execa('clang', arguments_, { input: source, timeout: LIMIT_MS })
     return await body(path)
   } finally {
     rmSync(directory, { recursive: true, force: true })
