@@ -92,9 +92,15 @@ class ControlPlaneThread implements ControlPlane {
   }
 }
 
-/** The TypeScript source needs its loader in the thread too; the compiled file does not. */
+/**
+ * The TypeScript source needs its loader in the thread too, and `--import tsx` does not reach a worker's entry file; the
+ * compiled file needs neither.
+ */
 function workerOf(workerData: WorkerData): ConstructorParameters<typeof Worker> {
-  const source = import.meta.url.endsWith('.ts')
-  const file = new URL(source ? './control-plane-worker.ts' : './control-plane-worker.js', import.meta.url)
-  return [file, source ? { workerData, execArgv: ['--import', import.meta.resolve('tsx')] } : { workerData }]
+  if (!import.meta.url.endsWith('.ts'))
+    return [new URL('./control-plane-worker.js', import.meta.url), { workerData, execArgv: [] }]
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'))
+  const file = JSON.stringify(new URL('./control-plane-worker.ts', import.meta.url).href)
+  const start = `import(${loader}).then(({ register }) => { register(); return import(${file}) })`
+  return [start, { workerData, eval: true, execArgv: [] }]
 }

@@ -3,7 +3,7 @@ import { inNetns } from './netns.ts'
 
 const sendto = libcFunction<
   [fd: number, bytes: Uint8Array, length: number, flags: number, address: Buffer, addressLength: number]
->('ssize_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t address_length)')
+>('intptr_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t address_length)')
 
 /** One raw socket for single frames out of any interface of a namespace; it receives nothing (protocol 0). */
 export class PacketEmitter {

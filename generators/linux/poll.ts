@@ -5,10 +5,10 @@ const poll = libcFunction<[fds: Buffer, count: number, timeoutMs: number]>(
 )
 const eventfd = libcFunction<[initial: number, flags: number]>('int eventfd(unsigned int initial, int flags)')
 const write = libcFunction<[fd: number, bytes: Buffer, length: number]>(
-  'ssize_t write(int fd, const void *bytes, size_t length)',
+  'intptr_t write(int fd, const void *bytes, size_t length)',
 )
 const read = libcFunction<[fd: number, bytes: Buffer, length: number]>(
-  'ssize_t read(int fd, void *bytes, size_t length)',
+  'intptr_t read(int fd, void *bytes, size_t length)',
 )
 
 const POLLIN = 1
@@ -48,7 +48,7 @@ export class Bell {
     try {
       return read(this.fd, Buffer.alloc(8), 8) > 0
     } catch (error) {
-      if (error instanceof SyscallError && error.code === 'EAGAIN') return false
+      if (error instanceof SyscallError && (error.code === 'EAGAIN' || error.code === 'EWOULDBLOCK')) return false
       throw error
     }
   }
