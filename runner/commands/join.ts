@@ -116,6 +116,7 @@ class HostByHand {
       if (this.#failure !== undefined) throw this.#failure
       await delay(DRAIN_MS)
     }
+    this.#ring.drainAll(visit)
   }
 
   /** Says so as often as the Robustness Variable asks; IGMPv1 has no way to (RFC 1112 appendix I). */
