@@ -42,8 +42,11 @@ export function expectationList(
 ): Leaf<(ReadExpectation | undefined)[]> {
   const schemas = expectationSchemas(names, refs, facts)
   const tagged = Object.fromEntries(
-    Object.entries(schemas).map(([check, schema]) => [check, schema.transform((want: unknown) => ({ check, want }))]),
-  ) as unknown as Record<string, z.ZodType<ReadExpectation>>
+    Object.entries<() => z.ZodType>(schemas).map(([check, schema]) => [
+      check,
+      () => schema().transform((want: unknown) => ({ check, want })),
+    ]),
+  ) as unknown as Record<string, () => z.ZodType<ReadExpectation>>
   return list(oneKey(tagged, 'expectation'), 'expectations', { min: 1 })
 }
 
@@ -53,24 +56,23 @@ const SENDS = ['send'] as const
 export function expectationSchemas(names: Names, refs: References, facts: StepFacts) {
   const window = { after: refs.anyStep.exactOptional(), before: refs.anyStep.exactOptional() }
   const stream = { stream: refs.step(SENDS), from: refs.endpoints.exactOptional(), ...window }
-  const fields = frameShape(refs)
-  const shapes = { window, stream, fields }
+  const shapes: Shapes = { window, stream, fields: () => frameShape(refs) }
   return {
     ...deliverySchemas(refs, shapes, facts),
-    replication: replicationSchema(names, refs, shapes, facts),
-    encapsulated: encapsulatedSchema(names, refs, shapes, facts),
-    membership: membershipSchema(names, refs),
-    igmp: igmpSchema(refs, shapes),
+    replication: () => replicationSchema(names, refs, shapes, facts),
+    encapsulated: () => encapsulatedSchema(names, refs, shapes, facts),
+    membership: () => membershipSchema(names, refs),
+    igmp: () => igmpSchema(refs, shapes),
     ...timeSchemas(refs, shapes, facts),
-    drops: dropsSchema(refs),
-    output: outputSchema(refs),
-  } satisfies Record<CheckName, z.ZodType>
+    drops: () => dropsSchema(refs),
+    output: () => outputSchema(refs),
+  } satisfies Record<CheckName, () => z.ZodType>
 }
 
 interface Shapes {
   window: { after: z.ZodExactOptional<Leaf<string>>; before: z.ZodExactOptional<Leaf<string>> }
   stream: Shapes['window'] & { stream: Leaf<string>; from: z.ZodExactOptional<Leaf<string[]>> }
-  fields: ReturnType<typeof frameShape>
+  fields: () => ReturnType<typeof frameShape>
 }
 
 type Context = { issues: { push(issue: object): void } }
@@ -104,40 +106,45 @@ function split<T extends Partial<FrameSpec>>(given: T) {
 }
 
 function deliverySchemas(refs: References, { stream, fields }: Shapes, facts: StepFacts) {
-  const control = mapping({ stream: refs.step(SENDS), to: refs.endpoints })
+  const control = () => mapping({ stream: refs.step(SENDS), to: refs.endpoints })
   return {
-    delivered: mapping({
-      ...stream,
-      to: refs.endpoints,
-      frames: int(1, 100_000_000).exactOptional(),
-      ...fields,
-    }).transform((given, context): Draft<'delivered'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      const { rest, fields } = split(given)
-      return { ...rest, ...fields }
-    }),
-    'not-delivered': mapping({
-      ...stream,
-      to: refs.endpoints,
-      control: control.exactOptional(),
-      allowWeaker: bool().exactOptional(),
-    }).transform((given, context): Draft<'not-delivered'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      return { ...given, allowWeaker: (given.allowWeaker ?? true) && facts.settings.allowWeakerFence }
-    }),
-    duplicates: mapping({ ...stream, at: refs.endpoints }).transform((given, context): Draft<'duplicates'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      return given
-    }),
-    order: mapping({ ...stream, at: refs.endpoints }).transform((given, context): Draft<'order'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      return given
-    }),
-    content: mapping({ ...stream, at: refs.endpoints, ...fields }).transform((given, context): Draft<'content'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      const { rest, fields } = split(given)
-      return { ...rest, ...fields }
-    }),
+    delivered: () =>
+      mapping({
+        ...stream,
+        to: refs.endpoints,
+        frames: int(1, 100_000_000).exactOptional(),
+        ...fields(),
+      }).transform((given, context): Draft<'delivered'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        const { rest, fields } = split(given)
+        return { ...rest, ...fields }
+      }),
+    'not-delivered': () =>
+      mapping({
+        ...stream,
+        to: refs.endpoints,
+        control: control().exactOptional(),
+        allowWeaker: bool().exactOptional(),
+      }).transform((given, context): Draft<'not-delivered'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        return { ...given, allowWeaker: (given.allowWeaker ?? true) && facts.settings.allowWeakerFence }
+      }),
+    duplicates: () =>
+      mapping({ ...stream, at: refs.endpoints }).transform((given, context): Draft<'duplicates'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        return given
+      }),
+    order: () =>
+      mapping({ ...stream, at: refs.endpoints }).transform((given, context): Draft<'order'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        return given
+      }),
+    content: () =>
+      mapping({ ...stream, at: refs.endpoints, ...fields() }).transform((given, context): Draft<'content'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        const { rest, fields } = split(given)
+        return { ...rest, ...fields }
+      }),
   }
 }
 
@@ -435,20 +442,21 @@ function timeSchemas(refs: References, { stream }: Shapes, facts: StepFacts) {
       maxMs,
     })
   return {
-    latency: mapping({ ...stream, to: refs.endpoints, maxMs }).transform((given, context): Draft<'latency'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      return { ...given, ...bound(given.maxMs, timing.latencyMs) }
-    }),
-    'join-delay': delay(['join', 'igmp', 'run', 'group', 'link']).transform((given, context): Draft<'join-delay'> => {
-      checkFrom(given, facts, mistakes(context, given))
-      return { ...given, ...bound(given.maxMs, timing.joinDelayMs) }
-    }),
-    'leave-delay': delay(['leave', 'igmp', 'stop', 'kill', 'group', 'link']).transform(
-      (given, context): Draft<'leave-delay'> => {
+    latency: () =>
+      mapping({ ...stream, to: refs.endpoints, maxMs }).transform((given, context): Draft<'latency'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        return { ...given, ...bound(given.maxMs, timing.latencyMs) }
+      }),
+    'join-delay': () =>
+      delay(['join', 'igmp', 'run', 'group', 'link']).transform((given, context): Draft<'join-delay'> => {
+        checkFrom(given, facts, mistakes(context, given))
+        return { ...given, ...bound(given.maxMs, timing.joinDelayMs) }
+      }),
+    'leave-delay': () =>
+      delay(['leave', 'igmp', 'stop', 'kill', 'group', 'link']).transform((given, context): Draft<'leave-delay'> => {
         checkFrom(given, facts, mistakes(context, given))
         return { ...given, ...bound(given.maxMs, timing.leaveDelayMs) }
-      },
-    ),
+      }),
   }
 }
 

@@ -1,6 +1,9 @@
 import { z } from 'zod'
 import { didYouMean } from './suggest.ts'
 
+// Each case has schemas of its own, used once: compiling them costs more than it saves.
+z.config({ jitless: true })
+
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
 /** Reports a mistake at the value being read, or below it. */
@@ -51,7 +54,17 @@ export function list<T>(item: Leaf<T>, what: string, options: { min?: number } =
   }) as unknown as Leaf<T[]>
 }
 
+const ints = new Map<string, Leaf<number>>()
+
+/** One schema for each range: a case needs a hundred of them. */
 export function int(min: number, max: number, what = 'a whole number'): Leaf<number> {
+  const key = `${min} ${max} ${what}`
+  const made = ints.get(key) ?? makeInt(min, max, what)
+  ints.set(key, made)
+  return made
+}
+
+function makeInt(min: number, max: number, what: string): Leaf<number> {
   return leaf({ type: 'integer', minimum: min, maximum: max }, (value, problem) => {
     if (typeof value !== 'number' || !Number.isInteger(value))
       return problem('wrong-type', `expected ${what} from ${min} to ${max}, ${found(value)}`, typeHint(value, 'number'))
@@ -62,12 +75,14 @@ export function int(min: number, max: number, what = 'a whole number'): Leaf<num
 }
 
 export function bool(): Leaf<boolean> {
-  return leaf({ type: 'boolean' }, (value, problem) =>
-    typeof value === 'boolean'
-      ? value
-      : problem('wrong-type', `expected true or false, ${found(value)}`, typeHint(value, 'boolean')),
-  )
+  return BOOL
 }
+
+const BOOL: Leaf<boolean> = leaf({ type: 'boolean' }, (value, problem) =>
+  typeof value === 'boolean'
+    ? value
+    : problem('wrong-type', `expected true or false, ${found(value)}`, typeHint(value, 'boolean')),
+)
 
 export function text(what = 'text', limit = 4096): Leaf<string> {
   return leaf({ type: 'string' }, (value, problem) => {

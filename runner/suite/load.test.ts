@@ -6,10 +6,10 @@ import * as assert from 'uvu/assert'
 import { formatIpv4, groupMac } from '../../generators/wire/address.ts'
 import { suite } from '../../test/suite.ts'
 import { formatUserError } from './errors.ts'
-import { suiteJsonSchema } from './schema.ts'
+import { bundledSuites } from './files.ts'
 import { loadSuites } from './load.ts'
 import type { PlannedCase } from './plan-types.ts'
-import { bundledSuites } from './files.ts'
+import { suiteJsonSchema } from './schema.ts'
 
 const test = suite('suites to plan')
 const DATA = fileURLToPath(new URL('testdata', import.meta.url))
@@ -131,7 +131,13 @@ test('a literal is never leased to another case', () => {
 test('stages: cases without a querier share one, a querier and a thousand pods make their own', () => {
   const { stages } = loadSuites([GOOD]).plan
   assert.equal(
-    stages.map(({ name, topology, cases }) => [name, topology.nodes.join(' '), topology.pods.length, cases.length, topology.querier !== undefined]),
+    stages.map(({ name, topology, cases }) => [
+      name,
+      topology.nodes.join(' '),
+      topology.pods.length,
+      cases.length,
+      topology.querier !== undefined,
+    ]),
     [
       ['reference-1', 'n1 n2 n3', 6, 4, false],
       ['reference-2', 'n1 n2', 1025, 1, false],
@@ -145,7 +151,13 @@ test('matrix: typed values, excluded row, ids and titles', () => {
   const rows = cases([GOOD]).filter(({ id }) => id.startsWith('lang/matrix'))
   assert.equal(
     rows.map(({ id }) => id),
-    ['lang/matrix[version=1,ttl=1]', 'lang/matrix[version=2,ttl=1]', 'lang/matrix[version=2,ttl=4]', 'lang/matrix[version=3,ttl=1]', 'lang/matrix[version=3,ttl=4]'],
+    [
+      'lang/matrix[version=1,ttl=1]',
+      'lang/matrix[version=2,ttl=1]',
+      'lang/matrix[version=2,ttl=4]',
+      'lang/matrix[version=3,ttl=1]',
+      'lang/matrix[version=3,ttl=4]',
+    ],
   )
   assert.is(rows[2]?.title, 'IGMPv2, TTL 4')
   const send = rows[2]?.steps[1]
@@ -154,22 +166,40 @@ test('matrix: typed values, excluded row, ids and titles', () => {
 
 test('when: of a row leaves items out', () => {
   const [bad, good] = cases([GOOD]).filter(({ id }) => id.startsWith('lang/rows'))
-  assert.equal(bad?.expect.map(({ check }) => check), ['delivered', 'not-delivered'])
-  assert.equal(good?.expect.map(({ check }) => check), ['delivered', 'delivered'])
-  assert.equal([bad, good].map(each => each?.covers[0]?.id), ['F01', 'F04'])
+  assert.equal(
+    bad?.expect.map(({ check }) => check),
+    ['delivered', 'not-delivered'],
+  )
+  assert.equal(
+    good?.expect.map(({ check }) => check),
+    ['delivered', 'delivered'],
+  )
+  assert.equal(
+    [bad, good].map(each => each?.covers[0]?.id),
+    ['F01', 'F04'],
+  )
 })
 
 test('addresses that only the site knows are bindings', () => {
   const { steps, expect } = caseNamed('lang/steps')
-  assert.equal(steps.find(({ id }) => id === 'step5')?.bind, [{ path: ['filter', 'sources', 0], of: { pod: 'n1-1' }, what: 'ip' }])
-  assert.equal(steps.find(({ id }) => id === 's3')?.bind, [{ path: ['stream', 'frame', 'ipv4', 'dst'], of: { pod: 'n2-2' }, what: 'ip' }])
-  assert.equal(steps.find(({ id }) => id === 's5')?.bind?.map(({ path, of }) => [path.join('.'), Object.values(of)[0]]), [
-    ['stream.frame.ipv4.src', 'n1'],
-    ['stream.frame.ipv4.dst', 'n2'],
-    ['stream.frame.inner.ethernet.src', 'n1-1'],
-    ['stream.frame.inner.ipv4.src', 'n1-1'],
+  assert.equal(steps.find(({ id }) => id === 'step5')?.bind, [
+    { path: ['filter', 'sources', 0], of: { pod: 'n1-1' }, what: 'ip' },
   ])
-  assert.equal(expect.find(({ check }) => check === 'encapsulated')?.bind, [{ path: ['outer', 'ipv4', 'src'], of: { node: 'n1' }, what: 'ip' }])
+  assert.equal(steps.find(({ id }) => id === 's3')?.bind, [
+    { path: ['stream', 'frame', 'ipv4', 'dst'], of: { pod: 'n2-2' }, what: 'ip' },
+  ])
+  assert.equal(
+    steps.find(({ id }) => id === 's5')?.bind?.map(({ path, of }) => [path.join('.'), Object.values(of)[0]]),
+    [
+      ['stream.frame.ipv4.src', 'n1'],
+      ['stream.frame.ipv4.dst', 'n2'],
+      ['stream.frame.inner.ethernet.src', 'n1-1'],
+      ['stream.frame.inner.ipv4.src', 'n1-1'],
+    ],
+  )
+  assert.equal(expect.find(({ check }) => check === 'encapsulated')?.bind, [
+    { path: ['outer', 'ipv4', 'src'], of: { node: 'n1' }, what: 'ip' },
+  ])
 })
 
 test('priming: the pods of delivered, those a window opens late for not', () => {
@@ -190,7 +220,9 @@ test('absence gets the delivery of the same stream as its control', () => {
 })
 
 test('replication derived from joins: members, sender, remote nodes', () => {
-  const replication = cases([GOOD]).find(({ id }) => id === 'lang/matrix[version=2,ttl=4]')?.expect.find(({ check }) => check === 'replication')
+  const replication = cases([GOOD])
+    .find(({ id }) => id === 'lang/matrix[version=2,ttl=4]')
+    ?.expect.find(({ check }) => check === 'replication')
   const text = JSON.stringify(replication?.want)
   assert.match(text, '"pod":"n3-1","copies":1')
   assert.match(text, '"pod":"n1-1","copies":0')
@@ -202,7 +234,10 @@ test('replication derived from joins: members, sender, remote nodes', () => {
 
 test('targets: what is not for this run is skipped with the reason', () => {
   const { plan } = loadSuites([GOOD], { targets: ['bridge'] })
-  assert.equal(plan.stages.map(({ target, cases }) => [target, cases.length]), [['bridge', 2]])
+  assert.equal(
+    plan.stages.map(({ target, cases }) => [target, cases.length]),
+    [['bridge', 2]],
+  )
   assert.is(plan.skipped.length, 8)
   assert.is(plan.skipped[0]?.skipReason, 'for target reference; this run has bridge')
 })
@@ -222,7 +257,10 @@ test('what a filter leaves out is checked all the same', () => {
 })
 
 test('the timing profile makes bounds fail, the later profile wins', () => {
-  const delay = (profiles: string[]) => cases([GOOD], { profiles }).find(({ id }) => id === 'lang/steps')?.expect.find(({ check }) => check === 'join-delay')?.want
+  const delay = (profiles: string[]) =>
+    cases([GOOD], { profiles })
+      .find(({ id }) => id === 'lang/steps')
+      ?.expect.find(({ check }) => check === 'join-delay')?.want
   assert.match(JSON.stringify(delay([])), '"maxMs":50,"enforced":false')
   assert.match(JSON.stringify(delay(['timing'])), '"maxMs":5,"enforced":true')
   assert.match(JSON.stringify(delay(['timing', 'default'])), '"maxMs":100,"enforced":false')

@@ -55,27 +55,30 @@ export const IMIX_SIMPLE = [
   { bytes: 1514, weight: 1 },
 ]
 
-/** One schema for each kind of step, bound to the names of a case. */
+/** One schema for each kind of step, bound to the names of a case and made when first needed. */
 export function stepSchemas(names: Names, refs: References) {
   return {
-    join: joinSchema(refs),
-    leave: leaveSchema(refs),
-    send: sendSchema(names, refs),
-    igmp: igmpStepSchema(refs),
-    wait: waitSchema(names, refs),
-    link: linkSchema(refs),
-    kill: mapping({ id: id().exactOptional(), endpoint: refs.endpoints }).transform(
-      ({ id, endpoint }): ReadStep => read('kill', id, { action: 'kill', pods: endpoint }),
-    ),
-    group: groupSchema(names, refs),
-    run: runSchema(refs),
-    stop: mapping({ id: id().exactOptional(), program: refs.step(['run']) }).transform(
-      ({ id, program }): ReadStep => read('stop', id, { action: 'stop', program }),
-    ),
-    snapshot: mapping({ id: id() }).transform(({ id }): ReadStep => read('snapshot', id, { action: 'snapshot' })),
-    agent: mapping({ id: id().exactOptional(), node: refs.node, do: oneOf(['restart']) }).transform(
-      ({ id, node, do: what }): ReadStep => read('agent', id, { action: 'agent', node, do: what }),
-    ),
+    join: () => joinSchema(refs),
+    leave: () => leaveSchema(refs),
+    send: () => sendSchema(names, refs),
+    igmp: () => igmpStepSchema(refs),
+    wait: () => waitSchema(names, refs),
+    link: () => linkSchema(refs),
+    kill: () =>
+      mapping({ id: id().exactOptional(), endpoint: refs.endpoints }).transform(
+        ({ id, endpoint }): ReadStep => read('kill', id, { action: 'kill', pods: endpoint }),
+      ),
+    group: () => groupSchema(names, refs),
+    run: () => runSchema(refs),
+    stop: () =>
+      mapping({ id: id().exactOptional(), program: refs.step(['run']) }).transform(
+        ({ id, program }): ReadStep => read('stop', id, { action: 'stop', program }),
+      ),
+    snapshot: () => mapping({ id: id() }).transform(({ id }): ReadStep => read('snapshot', id, { action: 'snapshot' })),
+    agent: () =>
+      mapping({ id: id().exactOptional(), node: refs.node, do: oneOf(['restart']) }).transform(
+        ({ id, node, do: what }): ReadStep => read('agent', id, { action: 'agent', node, do: what }),
+      ),
   }
 }
 
@@ -93,9 +96,9 @@ export function stepList(names: Names, refs: References): Leaf<(ReadStep | undef
 }
 
 /** A mapping with exactly one of these keys; `when: false` (of a matrix row) leaves the item out. */
-export function oneKey<T>(schemas: Record<string, z.ZodType<T>>, what: string): Leaf<T | undefined> {
+export function oneKey<T>(schemas: Record<string, () => z.ZodType<T>>, what: string): Leaf<T | undefined> {
   const keys = Object.keys(schemas)
-  const shape = Object.fromEntries(keys.map(key => [key, schemas[key]!.exactOptional()]))
+  const shape = Object.fromEntries(keys.map(key => [key, z.lazy(schemas[key]!).exactOptional()]))
   return mapping({ ...shape, when: bool().exactOptional() }, `a mapping with one key, the kind of ${what}`)
     .transform((item, context) => {
       const given = keys.filter(key => key in item)
