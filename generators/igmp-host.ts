@@ -29,6 +29,8 @@ export interface IgmpHostsOptions {
   defaults?: FrameSpec
   /** Something went wrong in a timer: the interface is gone. */
   onError(error: unknown): void
+  /** Called once by `close`. */
+  onClose?(): void
 }
 
 export interface IgmpHostSpec extends IgmpHostOptions {
@@ -61,6 +63,10 @@ export class IgmpHosts {
   add(spec: IgmpHostSpec): void {
     if (this.#hosts.has(spec.address)) throw new RangeError(`there is a host ${spec.address} already`)
     this.#hosts.set(spec.address, { spec, state: new IgmpHostState(spec, this.#random) })
+  }
+
+  has(address: number): boolean {
+    return this.#hosts.has(address)
   }
 
   /** Gone without a word, as a host that lost power. */
@@ -104,6 +110,7 @@ export class IgmpHosts {
 
   /** Ends all timers; nothing more is sent, no group is left. */
   close(): void {
+    if (!this.#closed) this.#options.onClose?.()
     this.#closed = true
     this.#hosts.clear()
     clearTimeout(this.#timer)
