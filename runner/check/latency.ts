@@ -14,11 +14,11 @@ export const latency: Check<LatencyWant> = {
   about:
     'time from the veth of the sender to each receiving pod, of every copy; recorded, bounded only under --profile timing',
   judge(want, sent, seen): Verdict {
-    const all: number[][] = []
+    const all: Float64Array[] = []
     const findings = eachPair(want, want.to, sent, seen, pair => atPod(want, pair, seen, all))
     const clock = clockFault(seen)
     if (clock) findings.push(inconclusive(`latency of ${want.stream}: ${clock}`))
-    const measurements = figures('latency', Float64Array.from(all.flat()))
+    const measurements = figures('latency', together(all))
     const verdict = conclude(findings, `latency of ${want.stream}: ${summary(measurements)}`)
     return { ...verdict, measurements }
   },
@@ -29,26 +29,27 @@ function summary(figure: Record<string, number>): string {
   return `min ${of('Min')}, p50 ${of('P50')}, p99 ${of('P99')}, max ${of('Max')}`
 }
 
-function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen, all: number[][]): Finding {
+function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen, all: Float64Array[]): Finding {
   const { stream } = selection
   if (stimulus) return inconclusive(stimulus)
   const left = stimulusTimes(selection, seen)
   const first = stream.spec.firstSequence ?? 0
-  const delaysUs: number[] = []
+  const delaysUs = new Float64Array(sightingCount(seen, stream.number, pod.podTap))
+  let copies = 0
   let slowest = -1
   let worstUs = -Infinity
   for (const i of sightingsIn(seen, selection, seen.tapIndex(pod.podTap), DIRECTION.in)) {
     if (seen.ledger.fragmentOffset(i) !== 0) continue
     const us = (seen.ledger.timeNs(i) - left[seen.ledger.sequence(i) - first]!) / 1000
     if (Number.isNaN(us)) continue
-    delaysUs.push(us)
+    delaysUs[copies++] = us
     if (us > worstUs) {
       worstUs = us
       slowest = i
     }
   }
   if (slowest < 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: no latency to measure`)
-  all.push(delaysUs)
+  all.push(delaysUs.subarray(0, copies))
   const over = overBound(want, worstUs)
   if (!over) return pass()
   const note = `${stream.name} ${seen.ledger.sequence(slowest)} took ${worstUs.toFixed(1)} us`
@@ -57,6 +58,20 @@ function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen
     message: `latency of ${stream.name} at ${pod.name}: ${over}`,
     frames: [{ frame: seen.ledger.frame(slowest), note }],
   }
+}
+
+function sightingCount(seen: Seen, stream: number, tap: string): number {
+  return seen.tapIndex(tap) < 0 ? 0 : seen.ledger.sightings(seen.tapIndex(tap), stream, DIRECTION.in).length
+}
+
+function together(parts: readonly Float64Array[]): Float64Array {
+  const whole = new Float64Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }
 
 /** When each sequence index reached the sender's node end; NaN when it did not. */

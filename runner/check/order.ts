@@ -7,6 +7,7 @@ import { tapFault } from './places.ts'
 import { controlState } from './proof.ts'
 import { counted, ranges } from './ranges.ts'
 import { eachPair, type Pair } from './receivers.ts'
+import type { Selection } from './window.ts'
 
 /**
  * Arrival order against sending order, sender by sender, by the sequence of the stamp. A frame is reordered when its
@@ -16,10 +17,10 @@ export const order: Check<OrderWant> = {
   name: 'order',
   about: 'sequences of each sender arrive at each pod in the order in which they were sent',
   judge(want, sent, seen): Verdict {
-    const all: Reordering = { frames: [], extent: 0, arrived: 0 }
+    const all = { reordered: 0, extent: 0 }
     const findings = eachPair(want, want.at, sent, seen, pair => atPod(pair, sent, seen, all))
     const verdict = conclude(findings, `frames of ${want.stream} in order at ${counted(want.at.length, 'pod')}`)
-    return { ...verdict, measurements: { reordered: all.frames.length, reorderingExtent: all.extent } }
+    return { ...verdict, measurements: { reordered: all.reordered, reorderingExtent: all.extent } }
   },
 }
 
@@ -32,11 +33,11 @@ interface Reordering {
 
 const SHOWN = 3
 
-function atPod({ selection, pod }: Pair, sent: Sent, seen: Seen, all: Reordering): Finding {
+function atPod({ selection, pod }: Pair, sent: Sent, seen: Seen, all: { reordered: number; extent: number }): Finding {
   const { stream } = selection
   const sightings = sightingsIn(seen, selection, seen.tapIndex(pod.podTap), DIRECTION.in)
-  const found = reordering(seen, sightings)
-  all.frames.push(...found.frames)
+  const found = reordering(seen, selection, sightings)
+  all.reordered += found.frames.length
   all.extent = Math.max(all.extent, found.extent)
   if (found.arrived === 0) return inconclusive(`no frame of ${stream.name} came to ${pod.name}: no order to judge`)
   if (found.frames.length === 0) {
@@ -55,33 +56,33 @@ function atPod({ selection, pod }: Pair, sent: Sent, seen: Seen, all: Reordering
 }
 
 /** First copies only, so that a duplicate is not called reordering; of fragments the heads. */
-function reordering(seen: Seen, sightings: Iterable<number>): Reordering {
+function reordering(seen: Seen, selection: Selection, sightings: Iterable<number>): Reordering {
   const { ledger } = seen
-  const known = new Set<number>()
-  const highest: number[] = []
+  const firstSequence = (selection.stream.spec.firstSequence ?? 0) + selection.from
+  const known = new Uint8Array(selection.to - selection.from)
+  const highest = new Uint32Array(selection.to - selection.from)
   const found: Reordering = { frames: [], extent: 0, arrived: 0 }
+  let top = 0
   for (const i of sightings) {
-    const sequence = ledger.sequence(i)
-    if (ledger.fragmentOffset(i) !== 0 || known.has(sequence)) continue
-    known.add(sequence)
-    const top = highest.at(-1) ?? -1
-    if (sequence < top) {
+    const k = ledger.sequence(i) - firstSequence
+    if (ledger.fragmentOffset(i) !== 0 || known[k] === 1) continue
+    known[k] = 1
+    if (k < top) {
       found.frames.push(i)
-      found.extent = Math.max(found.extent, found.arrived - firstAbove(highest, sequence))
-    }
-    highest.push(Math.max(top, sequence))
-    found.arrived++
+      found.extent = Math.max(found.extent, found.arrived - firstAbove(highest, found.arrived, k))
+    } else top = k
+    highest[found.arrived++] = top
   }
   return found
 }
 
 /** Position of the earliest arrival with a higher sequence; `highest` never falls, so a binary search finds it. */
-function firstAbove(highest: readonly number[], sequence: number): number {
+function firstAbove(highest: Uint32Array, arrived: number, k: number): number {
   let low = 0
-  let high = highest.length - 1
+  let high = arrived - 1
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (highest[middle]! > sequence) high = middle
+    if (highest[middle]! > k) high = middle
     else low = middle + 1
   }
   return low
