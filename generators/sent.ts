@@ -12,6 +12,8 @@ import {
 import type { CompiledStream } from './stream.ts'
 import type { SendRecord } from './transmit/engine.ts'
 
+export { readSent, type SentFile, type SentStreamLog } from './sent-read.ts'
+
 /** Frames of a stream held back before they go to the file. */
 const CHUNK_FRAMES = 8192
 const MAX_U32 = 0xffff_ffff
