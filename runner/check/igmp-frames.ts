@@ -24,13 +24,29 @@ export function igmpFrames(
   recording: Recording,
   where: { tap: number; direction: number; afterNs: number; beforeNs: number },
 ): number[] {
-  const found: number[] = []
+  const frames = igmpByTap(recording).get(where.tap) ?? []
+  return frames
+    .filter(i => recording.direction(i) === where.direction)
+    .filter(i => recording.timeNs(i) >= where.afterNs && recording.timeNs(i) < where.beforeNs)
+    .sort((a, b) => recording.timeNs(a) - recording.timeNs(b))
+}
+
+const indices = new WeakMap<Recording, Map<number, number[]>>()
+
+/** One pass over the bytes for all pods and checks of a stage; what is found never changes. */
+function igmpByTap(recording: Recording): Map<number, number[]> {
+  const known = indices.get(recording)
+  if (known) return known
+  const byTap = new Map<number, number[]>()
   for (let i = 0; i < recording.count; i++) {
-    if (recording.tap(i) !== where.tap || recording.direction(i) !== where.direction) continue
-    const timeNs = recording.timeNs(i)
-    if (timeNs >= where.afterNs && timeNs < where.beforeNs && igmpIn(recording.bytes(i))) found.push(i)
+    if (!igmpIn(recording.bytes(i))) continue
+    const tap = recording.tap(i)
+    const frames = byTap.get(tap)
+    if (frames) frames.push(i)
+    else byTap.set(tap, [i])
   }
-  return found.sort((a, b) => recording.timeNs(a) - recording.timeNs(b))
+  indices.set(recording, byTap)
+  return byTap
 }
 
 /** What type and length make the message (RFC 3376 §7.1); undefined: none of the three. */
