@@ -140,6 +140,11 @@ export class Tap {
     return () => void this.#watchers.delete(watcher)
   }
 
+  /** Names of the interfaces so far, by their id in the file. */
+  names(): string[] {
+    return [...this.#ids.keys()]
+  }
+
   counters(): RingCounters {
     return this.#closed ?? this.#ring.counters()
   }
