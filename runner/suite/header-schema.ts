@@ -86,7 +86,12 @@ const suiteId: Leaf<string> = leaf({ type: 'string', pattern: SUITE_ID.source },
 )
 
 const covers = leaf<string[]>(
-  { type: 'array', items: { type: 'string', pattern: '^[A-Z][0-9]{2}$' }, minItems: 1 },
+  {
+    anyOf: [
+      { type: 'array', items: { type: 'string', pattern: '^[A-Z][0-9]{2}$|^\\$' }, minItems: 1 },
+      { type: 'string', pattern: '^\\$' },
+    ],
+  },
   (value, problem) => {
     if (!Array.isArray(value) || value.length === 0)
       return problem(
