@@ -55,9 +55,6 @@ enum mcast_fault {
 	FAULT_MAX,
 };
 
-/* Keeps the enumeration in BTF. */
-const volatile enum mcast_fault fault_names = FAULT_MAX;
-
 #define FAULT(name) (config.fault_mask & (1ULL << FAULT_##name))
 
 _Static_assert(FAULT_MAX <= 64, "one bit each in a 64-bit mask");

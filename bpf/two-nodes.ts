@@ -47,8 +47,7 @@ export class Testbed {
       this.datapaths.set(node.name, datapath)
       datapath.attachOverlay(node.ns, node.overlayIndex)
       datapath.attachUplink(node.ns, node.uplinkIndex)
-      for (const other of this.bed.nodeList)
-        if (other !== node) datapath.addRemoteNode(other.address, other.podNetwork)
+      for (const other of this.bed.nodeList) if (other !== node) datapath.addRemoteNode(other.address, other.podNetwork)
     }
     for (const pod of this.bed.pods.values()) this.attach(pod)
     this.controlPlane = await startControlPlane([...this.datapaths.values()])
@@ -142,7 +141,10 @@ export class Testbed {
   #openTaps(): void {
     for (const pod of this.bed.pods.values()) {
       const options = { netns: pod.ns, ifindex: pod.podIndex }
-      this.#rings.push({ ring: PacketRing.open(options), nameOf: index => (index === pod.podIndex ? pod.name : undefined) })
+      this.#rings.push({
+        ring: PacketRing.open(options),
+        nameOf: index => (index === pod.podIndex ? pod.name : undefined),
+      })
     }
     for (const node of this.bed.nodeList)
       this.#rings.push({

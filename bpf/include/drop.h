@@ -41,8 +41,16 @@ enum mcast_drop {
 	DROP_MAX,
 };
 
-/* Keeps the enumeration in BTF. */
-const volatile enum mcast_drop drop_names = DROP_MAX;
+/* Keeps in BTF what only user space uses by name. */
+const volatile struct {
+	enum mcast_fault fault;
+	enum mcast_drop drop;
+	enum mcast_counter counter;
+	enum mcast_command_kind command;
+	enum mcast_event_kind event_kind;
+	struct mcast_event event[0];
+	struct mcast_late late[0];
+} mcast_names SEC(".rodata.names") = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
