@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { PcapngWriter } from '../captures/pcapng-writer.ts'
+import { writeEvidence as writeFrames } from '../captures/evidence.ts'
 import type { Recording } from '../captures/record.ts'
 import type { CaseResult, Evidence } from '../reports/result.ts'
 import type { FrameNote } from './check/check.ts'
@@ -20,7 +20,7 @@ export function writeEvidence(
   if (frames.length === 0) return result
   const file = `${LAYOUT.evidence}/${fileName(name)}.pcapng`
   mkdirSync(join(directory, LAYOUT.evidence), { recursive: true })
-  const numbers = writeFrames(join(directory, file), notesByFrame(frames), recording)
+  const numbers = writeFrames(join(directory, file), recording, notesByFrame(frames))
   let next = 0
   const moved = (evidence: Evidence): Evidence => ({
     ...evidence,
@@ -44,42 +44,4 @@ function notesByFrame(frames: readonly FrameNote[]): Map<number, string> {
     else if (!earlier.includes(note)) notes.set(frame, `${earlier}; ${note}`)
   }
   return notes
-}
-
-/** Number in the evidence file of each frame of the recording. */
-function writeFrames(path: string, notes: ReadonlyMap<number, string>, recording: Recording): Map<number, number> {
-  const numbers = new Map<number, number>()
-  const interfaces = new Map<number, number>()
-  const writer = new PcapngWriter(path)
-  try {
-    for (const i of [...notes.keys()].sort((a, b) => recording.timeNs(a) - recording.timeNs(b) || a - b)) {
-      const tap = recording.tap(i)
-      const id = interfaces.get(tap) ?? writer.addInterface(recording.taps[tap]?.name ?? `tap ${tap}`)
-      interfaces.set(tap, id)
-      const bytes = recording.bytes(i)
-      const timeNs = recording.baseNs + BigInt(Math.round(recording.timeNs(i)))
-      const [seconds, nanoseconds] = [Number(timeNs / 1_000_000_000n), Number(timeNs % 1_000_000_000n)]
-      const direction = recording.direction(i)
-      const notReady = recording.checksumNotReady(i)
-      const comment = notes.get(i) ?? ''
-      numbers.set(
-        i,
-        writer.frame(
-          id,
-          bytes,
-          0,
-          bytes.length,
-          recording.originalLength(i),
-          seconds,
-          nanoseconds,
-          direction,
-          notReady,
-          comment,
-        ),
-      )
-    }
-  } finally {
-    writer.close()
-  }
-  return numbers
 }

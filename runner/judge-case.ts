@@ -4,6 +4,7 @@ import { bindCase } from './bind.ts'
 import type { FrameNote, Seen, Sent, Verdict } from './check/check.ts'
 import { oneLine, worse } from './check/findings.ts'
 import { replicationEfficiency, rowsOf } from './check/ledger-rows.ts'
+import { allSteps } from './check/proof.ts'
 import { judgeExpectation } from './check/registry.ts'
 import type { Observation } from './observation.ts'
 import type { StageEvidence } from './stage-evidence.ts'
@@ -130,10 +131,6 @@ function stepResults(steps: readonly PlannedStep[], observations: readonly Obser
     evidence: [],
     measurements: {},
   }))
-}
-
-function allSteps(steps: readonly PlannedStep[]): PlannedStep[] {
-  return steps.flatMap(step => (step.action === 'send' ? [step, ...allSteps(step.meanwhile)] : [step]))
 }
 
 function messageOf(status: Status, checks: readonly CheckResult[]): string {

@@ -1,18 +1,8 @@
 import { DIRECTION } from '../../captures/record.ts'
-import type { PlannedStep } from '../suite/plan-types.ts'
 import type { PodSite, Seen, Sent, SentStream } from './check.ts'
 import { sightingsIn } from './copies.ts'
 import { igmpFrames, igmpIn, reports } from './igmp-frames.ts'
-
-/** The step of that id, also one that runs while a stream is under way. */
-export function stepOf(steps: readonly PlannedStep[], id: string): PlannedStep | undefined {
-  for (const step of steps) {
-    if (step.id === id) return step
-    const inner = step.action === 'send' ? stepOf(step.meanwhile, id) : undefined
-    if (inner) return inner
-  }
-  return undefined
-}
+import { allSteps } from './proof.ts'
 
 /**
  * When the change of step `id` reached the SUT from `pod`: the first report or leave about a group of the step at the
@@ -20,7 +10,7 @@ export function stepOf(steps: readonly PlannedStep[], id: string): PlannedStep |
  */
 export function changeNs(seen: Seen, id: string, pod: PodSite): { ns: number; frame?: number } | undefined {
   const startNs = seen.stepTimeNs(id, 'start')
-  const step = stepOf(seen.plan.steps, id)
+  const step = allSteps(seen.plan.steps).find(each => each.id === id)
   if (startNs === undefined || !step) return undefined
   if (step.action !== 'join' && step.action !== 'leave') return { ns: startNs }
   const groups = step.groups ?? [step.group]

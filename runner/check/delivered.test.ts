@@ -205,6 +205,18 @@ test('a pod that was killed after the last frame needs no fence', () => {
   assert.is(judge(scenario).method, 'pod gone')
 })
 
+test('a pod that was killed mid-stream is judged by the frames before that', () => {
+  const scenario = new Scenario()
+  const stream = scenario.send('s1', { count: 20 })
+  scenario.deliver(stream, ['rx', 'far'])
+  scenario.nowNs = stream.timeNs(12) - 15_000
+  const kill = { id: 'gone', line: 1, action: 'kill', pods: ['rx', 'far'] } as const
+  scenario.step({ ...kill, pods: [...kill.pods] })
+  const before = { before: 'gone', frames: 12 }
+  assert.is(judge(scenario, before).method, 'pod gone', judge(scenario, before).message)
+  assert.is(judge(scenario, { frames: 20 }).status, 'inconclusive')
+})
+
 test('every fragment of every datagram counts', () => {
   const scenario = new Scenario()
   const stream = scenario.sendWhole('s1', ['rx', 'far'], { payloadBytes: 300, fragmentBytes: 128 })

@@ -61,7 +61,7 @@ function atPod(want: DeliveredWant, pair: Pair, sent: Sent, seen: Seen, explaine
   const tally = tallyIn(seen, units, seen.tapIndex(pod.podTap))
   const wrong = wrongCopies(want, selection, pod.podTap, seen)
   const arrival: Arrival = { units, tally, ...unequal(units, tally.copies, selection), wrong }
-  const closure = closedAtPod(seen, sent, selection.stream, pod)
+  const closure = closedAtPod(seen, sent, selection, pod)
   if (isRight(arrival)) {
     const doubt = stimulus ?? tapFault(seen, [pod.podTap]) ?? ('reason' in closure ? closure.reason : undefined)
     return doubt === undefined

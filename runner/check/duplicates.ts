@@ -40,7 +40,7 @@ function atPod({ selection, pod, stimulus }: Pair, sent: Sent, seen: Seen): Find
   const tap = seen.tapIndex(pod.podTap)
   const { copies } = tallyIn(seen, units, tap)
   const { surplus } = unequal(units, copies, selection)
-  const closure = closedAtPod(seen, sent, stream, pod)
+  const closure = closedAtPod(seen, sent, selection, pod)
   if (surplus.length === 0) {
     const doubt = tapFault(seen, [pod.podTap]) ?? ('reason' in closure ? closure.reason : undefined)
     return doubt

@@ -27,7 +27,7 @@ function atPod(want: NotDeliveredWant, pair: Pair, control: string | undefined, 
   if (leaks.length > 0) return leakFinding(leaks, selection, pod, seen)
   const doubt = stimulus ?? tapFault(seen, [pod.podTap]) ?? control
   if (doubt) return inconclusive(`absence of ${stream.name} at ${pod.name} is not proved: ${doubt}`)
-  const closure = closedAtPod(seen, sent, stream, pod)
+  const closure = closedAtPod(seen, sent, selection, pod)
   if ('reason' in closure)
     return inconclusive(`absence of ${stream.name} at ${pod.name} is not proved: ${closure.reason}`)
   if (closure.method !== 'fence' && !want.allowWeaker) {

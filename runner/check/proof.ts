@@ -1,7 +1,9 @@
 import { DIRECTION } from '../../captures/record.ts'
+import type { PlannedStep } from '../suite/plan-types.ts'
 import type { PodSite, Seen, Sent, SentStream } from './check.ts'
 import { tally, unequal, unitsOf } from './copies.ts'
 import { nodeOf } from './places.ts'
+import type { Selection } from './window.ts'
 
 /** Whether nothing more of a stream can come to a place, and by which method that is known. */
 export type Closure = { method: string } | { reason: string }
@@ -10,11 +12,12 @@ export type Closure = { method: string } | { reason: string }
  * A guard datagram that was sent after the stream's last frame has arrived at the pod end: what went before it in the
  * same queues cannot come any more. At the sender itself, whose own guard cannot pass there, an echo does.
  */
-export function closedAtPod(seen: Seen, sent: Sent, stream: SentStream, pod: PodSite): Closure {
+export function closedAtPod(seen: Seen, sent: Sent, selection: Selection, pod: PodSite): Closure {
+  const { stream } = selection
   const role = pod.name === stream.pod ? 'echo' : 'fence'
   const tap = seen.tapIndex(pod.podTap)
   if (guardPassed(seen, sent, stream, role, tap, DIRECTION.in)) return { method: role }
-  if (goneForGood(seen, stream, pod)) return { method: 'pod gone' }
+  if (goneAfter(seen, selection, pod)) return { method: 'pod gone' }
   const sentGuards = sent.serving(stream.number, role).length > 0
   return {
     reason: sentGuards ? `the ${role} did not arrive at ${pod.podTap}` : `no ${role} was sent for ${stream.name}`,
@@ -63,17 +66,20 @@ export function guardPassed(
   })
 }
 
-/** A pod that was killed or unplugged after the stream's last frame can get nothing any more. */
-function goneForGood(seen: Seen, stream: SentStream, pod: PodSite): boolean {
-  const lastNs = stream.count === 0 ? -Infinity : stream.timeNs(stream.count - 1)
-  return seen.plan.steps.some(step => {
-    const gone =
-      step.action === 'kill'
-        ? step.pods.includes(pod.name)
-        : step.action === 'link' && step.pod === pod.name && !step.up
+/** A pod that was killed or unplugged after the last of these frames was sent can get nothing any more. */
+function goneAfter(seen: Seen, { stream, to }: Selection, pod: PodSite): boolean {
+  const lastNs = to === 0 ? -Infinity : stream.timeNs(to - 1)
+  return allSteps(seen.plan.steps).some(step => {
+    const killed = step.action === 'kill' && step.pods.includes(pod.name)
+    const unplugged = step.action === 'link' && step.pod === pod.name && !step.up
     const endNs = seen.stepTimeNs(step.id, 'end')
-    return gone && endNs !== undefined && endNs >= lastNs
+    return (killed || unplugged) && endNs !== undefined && endNs >= lastNs
   })
+}
+
+/** Steps in the order of the file, those that run while a stream is under way behind its `send`. */
+export function allSteps(steps: readonly PlannedStep[]): PlannedStep[] {
+  return steps.flatMap(step => (step.action === 'send' ? [step, ...allSteps(step.meanwhile)] : [step]))
 }
 
 /** Unicast datagrams on the same path: none sent, all arrived, or some lost ("multicast broken" against "path broken"). */

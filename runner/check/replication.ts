@@ -47,17 +47,21 @@ interface Place {
   closure: Closure
 }
 
-function placeOf(count: CopyCount, sender: PodSite, { stream }: Selection, sent: Sent, seen: Seen): Place | undefined {
+function placeOf(count: CopyCount, sender: PodSite, selection: Selection, sent: Sent, seen: Seen): Place | undefined {
   if (count.place === 'pod') {
     const pod = podOf(seen, count.pod)
-    return pod && { tap: pod.podTap, direction: 'in', pod, closure: closedAtPod(seen, sent, stream, pod) }
+    return pod && { tap: pod.podTap, direction: 'in', pod, closure: closedAtPod(seen, sent, selection, pod) }
   }
   const node = nodeOf(seen, count.node)
   if (!node) return undefined
   const tap = count.place === 'uplink' ? node.uplinkTap : node.overlayTap
   const { direction } = count
   const ofSender = node.name === sender.node
-  return { tap, direction, closure: closedAtNode(seen, sent, stream, { node: node.name, tap, direction, ofSender }) }
+  return {
+    tap,
+    direction,
+    closure: closedAtNode(seen, sent, selection.stream, { node: node.name, tap, direction, ofSender }),
+  }
 }
 
 function placeName(count: CopyCount): string {
