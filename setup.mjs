@@ -142,7 +142,7 @@ function installLine(names) {
 
 function npmPackages() {
   if (lockedPackagesAreThere()) return { text: 'packages are there', did: false }
-  const failure = runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+  const failure = runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'])
   if (failure) throw new Stop(`npm ci failed: ${failure}`)
   return { text: 'packages installed', did: true }
 }
@@ -168,7 +168,7 @@ function bpfObjects() {
   const make = (...words) => spawnSync('make', ['-C', join(ROOT, 'bpf'), ...words], { encoding: 'utf8' })
   if (make('-q').status === 0) return { text: 'objects are up to date', did: false }
   const { status, error, stderr } = make('-s')
-  if (error || status !== 0) throw new Stop(`the BPF objects do not build: ${error?.message ?? lastLines(stderr)}`)
+  if (error || status !== 0) throw new Stop(`the BPF objects do not build: ${error?.message ?? telling(stderr)}`)
   return { text: 'objects built', did: true }
 }
 
@@ -182,11 +182,14 @@ function runQuietly(command, words, environment = {}) {
   })
   if (error) return `${command}: ${error.message}`
   if (status === 0) return undefined
-  return `${command} ${words.find(word => !word.startsWith('-'))} ended with ${signal ?? status}: ${lastLines(stderr || stdout)}`
+  return `${command} ${words.find(word => !word.startsWith('-'))} ended with ${signal ?? status}: ${telling(stderr || stdout)}`
 }
 
-function lastLines(text) {
-  return text.trim().split('\n').slice(-6).join('\n  ')
+/** The first lines that say what is wrong; without such, the last lines. */
+function telling(text) {
+  const lines = text.trim().split('\n')
+  const errors = lines.filter(line => /^(npm error|E:|.*error:)./i.test(line))
+  return (errors.length > 0 ? errors.slice(0, 8) : lines.slice(-8)).join('\n  ')
 }
 
 try {
