@@ -7,6 +7,7 @@ import {
   groupRecords,
   IGMP_TYPE,
   igmp,
+  igmpChecksumOk,
   queryVersion,
   RECORD_TYPE,
   recordSource,
@@ -46,7 +47,7 @@ function layerText(bytes: Uint8Array, layers: Dissection, i: number): string {
     case PROTOCOL.vxlan:
       return `VXLAN, vni ${vxlan.fields.vni.get(bytes, at)}`
     case PROTOCOL.igmp:
-      return igmpText(bytes, at, end)
+      return igmpText(bytes, at, end) + (igmpChecksumOk(bytes, at, end) ? '' : ' (wrong checksum)')
     case PROTOCOL.stamp:
       return `stream ${stampStream(bytes, at)} sequence ${stampSequence(bytes, at)} (run ${stampRun(bytes, at).toString(16).padStart(6, '0')})`
     case PROTOCOL.esp:
