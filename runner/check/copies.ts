@@ -79,13 +79,24 @@ export interface Tally {
 
 const MOST = 0xffff
 
-export function tally(seen: Seen, units: Units, tap: number, direction: number): Tally {
+function everySighting(): boolean {
+  return true
+}
+
+export function tally(
+  seen: Seen,
+  units: Units,
+  tap: number,
+  direction: number,
+  counts: (sighting: number) => boolean = everySighting,
+): Tally {
   const copies = new Uint16Array(units.count)
   const foreign: number[] = []
   const { ledger } = seen
   const sightings = tap < 0 ? new Int32Array(0) : ledger.sightings(tap, units.stream.number, direction)
   for (let j = 0; j < sightings.length; j++) {
     const i = sightings[j]!
+    if (!counts(i)) continue
     const unit = units.unitOf(ledger.sequence(i), ledger.fragmentOffset(i))
     if (unit < 0) foreign.push(i)
     else if (copies[unit]! < MOST) copies[unit]!++

@@ -37,10 +37,10 @@ export function closedAtNode(
   const direction = DIRECTION[place.direction]
   for (const tapName of [place.tap, nodeOf(seen, place.node)?.uplinkTap ?? place.tap]) {
     const tap = seen.tapIndex(tapName)
-    if (guardPassed(seen, sent, stream, 'fence', tap, direction)) return { method: `fence at ${tapName}` }
-    if (guardPassed(seen, sent, stream, 'echo', tap, direction)) return { method: `echo at ${tapName}` }
+    if (guardPassed(seen, sent, stream, 'fence', tap, direction)) return { method: 'fence' }
+    if (guardPassed(seen, sent, stream, 'echo', tap, direction)) return { method: 'echo' }
     const arrived = !place.ofSender && guardPassed(seen, sent, stream, 'fence', tap, DIRECTION.in)
-    if (arrived) return { method: `fence arrived at ${tapName}` }
+    if (arrived) return { method: 'fence arrived' }
   }
   return { reason: `no guard datagram passed ${place.tap} (${place.direction}) after ${stream.name}` }
 }

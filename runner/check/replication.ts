@@ -1,8 +1,20 @@
 import { DIRECTION } from '../../captures/record.ts'
+import { ipv4 } from '../../generators/wire/ipv4.ts'
 import type { CopyCount, ReplicationWant } from '../suite/expectations.ts'
 import type { Check, PodSite, Seen, Sent, Verdict } from './check.ts'
-import { frameOfUnit, sequencesOf, tally, tallyIn, type Units, unequal, unitCount, unitsOf } from './copies.ts'
+import {
+  frameOfUnit,
+  sequencesOf,
+  type Tally,
+  tally,
+  tallyIn,
+  type Units,
+  unequal,
+  unitCount,
+  unitsOf,
+} from './copies.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
+import { innerIpAt } from './inner.ts'
 import { rowsOf } from './ledger-rows.ts'
 import { nodeOf, podOf, tapFault } from './places.ts'
 import { type Closure, closedAtNode, closedAtPod } from './proof.ts'
@@ -43,6 +55,8 @@ function ofSender(selection: Selection, counts: readonly CopyCount[], sent: Sent
 interface Place {
   tap: string
   direction: 'in' | 'out'
+  /** Of a node's uplink: only what is addressed to the node comes in there. */
+  address?: number
   pod?: PodSite
   closure: Closure
 }
@@ -60,8 +74,21 @@ function placeOf(count: CopyCount, sender: PodSite, selection: Selection, sent: 
   return {
     tap,
     direction,
+    ...(count.place === 'uplink' && direction === 'in' && { address: node.address }),
     closure: closedAtNode(seen, sent, selection.stream, { node: node.name, tap, direction, ofSender }),
   }
+}
+
+/** An underlay may flood: a tunnel packet to another node that passes the tap is not a copy that came to this one. */
+function tallyAt({ direction, address }: Place, tap: number, units: Units, seen: Seen): Tally {
+  if (direction === 'out') return tally(seen, units, tap, DIRECTION.out)
+  if (address === undefined) return tallyIn(seen, units, tap)
+  return tally(seen, units, tap, DIRECTION.in, i => {
+    if (seen.ledger.levels(i) === 0) return true
+    const frame = seen.recording.bytes(seen.ledger.frame(i))
+    const ipAt = innerIpAt(frame, 0)
+    return ipAt < 0 || ipv4.fields.dst.get(frame, ipAt) === address
+  })
 }
 
 function placeName(count: CopyCount): string {
@@ -77,7 +104,7 @@ function atPlace(
 ): Finding {
   const { stream } = selection
   const tap = seen.tapIndex(place.tap)
-  const counted = place.direction === 'in' ? tallyIn(seen, units, tap) : tally(seen, units, tap, DIRECTION.out)
+  const counted = tallyAt(place, tap, units, seen)
   const { missing, surplus } = unequal(units, counted.copies, selection, copies)
   const where = `${place.tap} (${place.direction})`
   if (missing.length + surplus.length === 0) {
