@@ -78,7 +78,10 @@ test('replication: a copy too many or too few fails at its tap', () => {
     ],
     [
       'back',
-      s => s.frames.push({ ...copy(s, 'n1/eth0', 2), direction: 'in' }),
+      s => {
+        const bytes = s.encapsulate(copy(s, 'rx/eth0', 2).bytes, 'n2', 'n1')
+        s.frames.push({ ...copy(s, 'n1/eth0', 2), direction: 'in', bytes })
+      },
       /expected 0 .* at n1\/eth0 \(in\), saw 1 of 2/,
     ],
     ['late', s => s.double(copy(s, 'rx/eth0', 2), 20_000_000), /at rx\/eth0 \(in\), saw 2 of 2/],
