@@ -44,14 +44,20 @@ export class GapMeter {
   }
 }
 
+// A float's exponent and first four bits of mantissa are the bucket: logarithms would cost more than sending.
+const double = new Float64Array(1)
+const words = new Uint32Array(double.buffer)
+const HIGH = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 1 : 0
+const BUCKET_OF_ONE = 0x3ff0
+
 function bucketOf(ns: number): number {
-  if (ns < STEPS) return Math.max(0, Math.floor(ns))
-  const power = Math.floor(Math.log2(ns))
-  return Math.min(BUCKETS - 1, (power - 3) * STEPS + Math.floor((ns / 2 ** power - 1) * STEPS))
+  if (ns < 1) return 0
+  double[0] = ns
+  return Math.min(BUCKETS - 1, (words[HIGH]! >>> 16) - BUCKET_OF_ONE)
 }
 
 function upperEndNs(bucket: number): number {
-  if (bucket < STEPS) return bucket
-  const power = Math.floor(bucket / STEPS) + 3
-  return 2 ** power * (1 + ((bucket % STEPS) + 1) / STEPS)
+  words[1 - HIGH] = 0
+  words[HIGH] = (bucket + 1 + BUCKET_OF_ONE) << 16
+  return double[0]!
 }

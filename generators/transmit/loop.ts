@@ -67,8 +67,10 @@ function fillBatch(batch: Batch, lanes: readonly Lane[], nowNs: number): void {
   while (took) {
     took = false
     for (const lane of lanes) {
-      if (lane.dueNs(nowNs) > nowNs || !batch.hasRoom(lane.nextVariant())) continue
-      batch.add(lane, nowNs)
+      if (lane.dueNs(nowNs) > nowNs) continue
+      const variant = lane.nextVariant()
+      if (!batch.hasRoom(variant)) continue
+      batch.add(lane, variant, nowNs)
       took = true
     }
   }
@@ -104,8 +106,8 @@ class Lane {
   }
 
   /** Index of the datagram taken. */
-  take(nowNs: number): number {
-    for (const frame of this.nextVariant()) this.#pacer.took(frame.bytes.length, nowNs)
+  take(variant: Variant, nowNs: number): number {
+    for (let i = 0; i < variant.length; i++) this.#pacer.took(variant[i]!.bytes.length, nowNs)
     return this.#next++
   }
 
@@ -146,9 +148,8 @@ class Batch {
     return this.count + variant.length <= this.#port.capacity
   }
 
-  add(lane: Lane, nowNs: number): void {
-    const variant = lane.nextVariant()
-    const k = lane.take(nowNs)
+  add(lane: Lane, variant: Variant, nowNs: number): void {
+    const k = lane.take(variant, nowNs)
     const sequence = (lane.stream.firstSequence + k) >>> 0
     const timeUs = Math.floor(nowNs / 1000) >>> 0
     for (let i = 0; i < variant.length; i++) {
