@@ -95,7 +95,13 @@ const line = (text: string, event: 'stdout' | 'stderr' | 'exit' = 'stdout'): Fac
 })
 
 test('output: counted, exact lines, exit codes', () => {
-  const scenario = observed(line('hello, multicast!'), line('other'), line('hello, multicast!'), line('0', 'exit'))
+  const scenario = observed(
+    line('hello, multicast!'),
+    line('other'),
+    line('hello, multicast!'),
+    line(''),
+    line('0', 'exit'),
+  )
   const judge = (change: Partial<OutputWant>) =>
     output.judge({ step: 'p', source: 'stdout', ...change }, scenario.sent, scenario.seen)
   assert.is(judge({ contains: 'hello', count: 2, exitCode: 0 }).status, 'pass')

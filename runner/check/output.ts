@@ -10,7 +10,7 @@ export const output: Check<OutputWant> = {
   about: 'lines that a program wrote, and how it ended',
   judge(want, _sent, seen) {
     const events = seen.observations.flatMap(o => (o.kind === 'program' && o.step === want.step ? [o] : []))
-    const lines = events.filter(({ event }) => event === want.source).map(({ text }) => text)
+    const lines = written(events.filter(({ event }) => event === want.source).map(({ text }) => text))
     const exit = events.find(({ event }) => event === 'exit')?.text
     const started = events.length > 0 || seen.stepTimeNs(want.step, 'start') !== undefined
     if (!started) return conclude([inconclusive(`program ${want.step} was not started`)], '')
@@ -18,6 +18,11 @@ export const output: Check<OutputWant> = {
     if (findings.length === 0) return { status: 'pass', message: `${want.step} wrote what was expected` }
     return conclude(findings, '')
   },
+}
+
+/** Without empty lines at the end: tcpdump writes one when it is stopped. */
+function written(lines: readonly string[]): readonly string[] {
+  return lines.slice(0, lines.findLastIndex(line => line !== '') + 1)
 }
 
 const SHOWN_LINES = 6
