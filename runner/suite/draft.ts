@@ -57,8 +57,9 @@ export function mergeRows(rows: readonly { suffix: string; errors: readonly User
       seen.set(key, entry)
     }
   }
+  const all = new Set(rows.map(({ suffix }) => suffix)).size
   return [...seen.values()].map(({ error, suffixes }) => {
-    if (suffixes.length === rows.length) return error
+    if (suffixes.length === all) return error
     const { position, hint } = error
     return new UserError(error.code, `${error.message} (row ${suffixes[0]})`, {
       ...(position ? { position } : {}),

@@ -49,10 +49,10 @@ export class UserErrors extends AggregateError {
 /** The error as a person reads it: place, message, source line with caret, hint. */
 export function formatUserError(error: UserError): string {
   const at = error.position
-  const head = `${at ? `${at.file}:${at.line}:${at.col}: ` : ''}error: ${error.message} [${error.code}]`
+  const head = printable(`${at ? `${at.file}:${at.line}:${at.col}: ` : ''}error: ${error.message} [${error.code}]`)
   const lines = [head]
   if (at && at.source !== '') lines.push(...underlined(at))
-  if (error.hint !== undefined) lines.push(`  = ${error.hint}`)
+  if (error.hint !== undefined) lines.push(`  = ${printable(error.hint)}`)
   return lines.join('\n')
 }
 
@@ -68,9 +68,9 @@ function underlined(at: Position): string[] {
   return [`${gutter} | ${shown}`, `${' '.repeat(gutter.length)} | ${' '.repeat(column)}${'^'.repeat(width)}`]
 }
 
-/** Text with everything a terminal would act on replaced by a dot. */
+/** Text with everything a terminal would act on replaced by a dot: control characters and changes of direction. */
 export function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e\u00a0-\uffff]/g, '·')
+  return text.replace(/[^\x20-\x7e\u00a0-\u{10ffff}]|[\u2028-\u202e\u2066-\u2069]/gu, '·')
 }
 
 /** By file, then place: the order in which a person repairs them. */

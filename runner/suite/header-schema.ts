@@ -299,7 +299,7 @@ export const headerShape = {
         ),
   ),
   suite: suiteId,
-  title: text('a title', 120).exactOptional(),
+  title: text('a title', 160).exactOptional(),
   targets: list(oneOf(TARGETS), 'targets', { min: 1 }).exactOptional(),
   needs: needs.exactOptional(),
   covers,

@@ -28,8 +28,10 @@ function cases(paths: string[], options: Parameters<typeof loadSuites>[1] = {}):
   return plan.stages.flatMap(stage => stage.cases)
 }
 
+const ALL = cases([GOOD])
+
 function caseNamed(id: string): PlannedCase {
-  const found = cases([GOOD]).find(each => each.id === id)
+  const found = ALL.find(each => each.id === id)
   if (!found) throw new Error(`no case ${id}`)
   return found
 }
@@ -59,6 +61,17 @@ test('every broken suite: its message, place, caret and hint', () => {
   sameAsTwin(join(BROKEN, 'expected.txt'), `${texts.join('\n\n')}\n`)
 })
 
+test('two targets of one case are no two mistakes', () => {
+  const { errors } = loadText(
+    `${HEAD.replace('covers', 'targets: [reference, bridge]\ncovers')}matrix: { n: [1, 2] }\nsteps:\n  - join: { endpoint: rxx, group: $g, version: $n }\n  - leave: { endpoint: rx, group: $g }\nexpect:\n  - igmp: { endpoint: rx, direction: out }\n`,
+    { targets: ['bridge', 'reference'] },
+  )
+  assert.equal(
+    errors.map(({ message }) => message),
+    ['no endpoint has the role `rxx`'],
+  )
+})
+
 test('a file of 10 MB is refused by its size', () => {
   const { errors } = loadText(`# ${'x'.repeat(10 << 20)}`)
   assert.is(errors.map(error => error.code).join(), 'too-large')
@@ -83,7 +96,7 @@ test('the plan is plain data', () => {
 })
 
 test('groups of all cases differ in their low 23 bits, but for aliases', () => {
-  const all = cases([GOOD])
+  const all = ALL
   const macs = new Map<number, string>()
   for (const each of all) {
     for (const { name, address } of each.groups) {
@@ -105,7 +118,7 @@ test('an alias has the same Ethernet address and another group', () => {
 })
 
 test('two cases with one literal group run alone', () => {
-  const rows = cases([GOOD]).filter(({ id }) => id.startsWith('lang/rows'))
+  const rows = ALL.filter(({ id }) => id.startsWith('lang/rows'))
   assert.equal(
     rows.map(({ id, exclusive }) => [id, exclusive]),
     [
@@ -148,7 +161,7 @@ test('stages: cases without a querier share one, a querier and a thousand pods m
 })
 
 test('matrix: typed values, excluded row, ids and titles', () => {
-  const rows = cases([GOOD]).filter(({ id }) => id.startsWith('lang/matrix'))
+  const rows = ALL.filter(({ id }) => id.startsWith('lang/matrix'))
   assert.equal(
     rows.map(({ id }) => id),
     [
@@ -165,7 +178,7 @@ test('matrix: typed values, excluded row, ids and titles', () => {
 })
 
 test('when: of a row leaves items out', () => {
-  const [bad, good] = cases([GOOD]).filter(({ id }) => id.startsWith('lang/rows'))
+  const [bad, good] = ALL.filter(({ id }) => id.startsWith('lang/rows'))
   assert.equal(
     bad?.expect.map(({ check }) => check),
     ['delivered', 'not-delivered'],
@@ -220,9 +233,9 @@ test('absence gets the delivery of the same stream as its control', () => {
 })
 
 test('replication derived from joins: members, sender, remote nodes', () => {
-  const replication = cases([GOOD])
-    .find(({ id }) => id === 'lang/matrix[version=2,ttl=4]')
-    ?.expect.find(({ check }) => check === 'replication')
+  const replication = ALL.find(({ id }) => id === 'lang/matrix[version=2,ttl=4]')?.expect.find(
+    ({ check }) => check === 'replication',
+  )
   const text = JSON.stringify(replication?.want)
   assert.match(text, '"pod":"n3-1","copies":1')
   assert.match(text, '"pod":"n1-1","copies":0')
@@ -268,7 +281,7 @@ test('the timing profile makes bounds fail, the later profile wins', () => {
 })
 
 test('a parameter may be a group, and $port is one of the case alone', () => {
-  const ports = cases([GOOD]).map(({ port }) => port)
+  const ports = ALL.map(({ port }) => port)
   assert.is(new Set(ports).size, ports.length)
   const catcher = caseNamed('lang/steps').steps.find(({ id }) => id === 'catcher')
   assert.is(catcher?.action === 'run' ? catcher.params['port'] : undefined, caseNamed('lang/steps').port)

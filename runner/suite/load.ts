@@ -4,7 +4,7 @@ import { type Draft, mergeRows, readDrafts, wishOf } from './draft.ts'
 import { sortErrors, UserError } from './errors.ts'
 import { bundledSuites, readSource, suiteFiles } from './files.ts'
 import { type Filter, parseFilter } from './filter.ts'
-import { leaseGroups, literalsOf } from './groups.ts'
+import { type Lease, leaseGroups, literalsOf } from './groups.ts'
 import { planCase } from './plan.ts'
 import type { Plan, PlannedCase, Settings, Stage } from './plan-types.ts'
 import { type Place, placeKey, planPools } from './pools.ts'
@@ -81,79 +81,102 @@ function twice(drafts: readonly Draft[]): UserError[] {
 type Refs = Parameters<typeof planCase>[1]['requirements']
 type Asked = LoadOptions & { targets: readonly string[] }
 
+/** What every case of a run shares. */
+interface Common {
+  profiles: ReadonlyMap<string, Profile>
+  leases: ReadonlyMap<string, Lease>
+  requirements: Refs
+}
+
+/** A case on one of its targets; `skip` says why it will not run there. */
+interface Run {
+  draft: Draft
+  target: string
+  skip?: string
+}
+
+/** Leases are given over all cases, so that a filter changes no group; stages are made of the cases that will run. */
 function planDrafts(
   all: readonly Draft[],
   options: Asked,
   home: string,
   requirements: Refs,
 ): { plan: Plan; errors: UserError[] } {
-  const errors: UserError[] = []
+  const { profiles, errors } = loadProfiles(
+    [...options.targets, ...all.flatMap(({ header }) => header.targets)],
+    options,
+    home,
+  )
+  const asked = loadProfile('', options.profiles ?? [], home).profile
+  const filter = filterOf([...asked.cases, ...(options.filter === undefined ? [] : [options.filter])], errors)
+  const drafts = [...new Map(all.map(draft => [draft.id, draft])).values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+  const common = { profiles, leases: leaseGroups(drafts.map(wishOf)), requirements }
+  const chosen = drafts.filter(draft => filter({ ...draft.header, id: draft.id }))
+  const rest = drafts.filter(draft => !chosen.includes(draft))
+  const { stages, skipped, rows } = planRuns(runsOf(chosen, options.targets), common)
+  // Nothing is sent before all of it is valid: what the filter leaves out is checked too.
+  const others = planRuns(runsOf(rest, options.targets), common)
+  errors.push(...rowErrors([...rows, ...others.rows]))
+  const alone = sharedLiterals(chosen)
+  for (const planned of stages.flatMap(stage => stage.cases)) planned.exclusive ||= alone.has(planned.id)
+  const names = profiles.get(options.targets[0] ?? 'reference')?.names ?? asked.names
+  return {
+    plan: {
+      schema: 'castproof-plan/1',
+      seed: options.seed ?? 1,
+      profiles: names,
+      settings: asked.settings,
+      stages,
+      skipped,
+    },
+    errors,
+  }
+}
+
+interface RowErrors {
+  suite: string
+  suffix: string
+  errors: UserError[]
+}
+
+function planRuns(runs: readonly Run[], { profiles, leases, requirements }: Common) {
+  const places = placesOf(runs, profiles)
+  const stages = new Map<string, Stage>()
+  const skipped: PlannedCase[] = []
+  const rows: RowErrors[] = []
+  for (const { draft, target, skip } of runs) {
+    const place = places.get(placeKey({ id: draft.id, target }))!
+    const { settings } = profiles.get(target)!
+    const { planned, errors } = planCase(draft, { place, lease: leases.get(draft.id)!, settings, requirements })
+    rows.push({ suite: draft.header.suite, suffix: draft.row.suffix, errors })
+    if (skip === undefined) stageOf(stages, place, settings).cases.push(planned)
+    else skipped.push({ ...planned, skipReason: skip })
+  }
+  return { stages: [...stages.values()], skipped, rows }
+}
+
+/** Suite by suite, what several rows have in common said once. */
+function rowErrors(rows: readonly RowErrors[]): UserError[] {
+  const suites = new Map<string, RowErrors[]>()
+  for (const row of rows) suites.set(row.suite, [...(suites.get(row.suite) ?? []), row])
+  return [...suites.values()].flatMap(mergeRows)
+}
+
+function loadProfiles(targets: readonly string[], options: Asked, home: string) {
   const profiles = new Map<string, Profile>()
-  for (const target of new Set([...options.targets, ...all.flatMap(({ header }) => header.targets)])) {
+  const errors: UserError[] = []
+  for (const target of new Set(targets)) {
     const { profile, errors: wrong } = loadProfile(target, options.profiles ?? [], home)
     profiles.set(target, profile)
     errors.push(
       ...wrong.filter(error => !errors.some(other => other.message === error.message && other.file === error.file)),
     )
   }
-  const asked = loadProfile('', options.profiles ?? [], home).profile
-  const filter = filterOf([...asked.cases, ...(options.filter === undefined ? [] : [options.filter])], errors)
-  const unique = [...new Map(all.map(draft => [draft.id, draft])).values()].sort((a, b) => (a.id < b.id ? -1 : 1))
-  const drafts = unique.filter(draft => filter({ ...draft.header, id: draft.id }))
-  const leases = leaseGroups(drafts.map(wishOf))
-  const alone = sharedLiterals(drafts)
-  const stages = new Map<string, Stage>()
-  const skipped: PlannedCase[] = []
-  const rows = new Map<string, { suffix: string; errors: UserError[] }[]>()
-  const runs = drafts.flatMap(draft => targetsOf(draft, options.targets).map(target => ({ draft, ...target })))
-  const places = placesOf(runs, profiles)
-  for (const { draft, target, skip } of runs) {
-    const place = places.get(placeKey({ id: draft.id, target }))!
-    const { settings } = profiles.get(target)!
-    const { planned, errors: wrong } = planCase(draft, { place, lease: leases.get(draft.id)!, settings, requirements })
-    rows.set(draft.header.suite, [...(rows.get(draft.header.suite) ?? []), { suffix: draft.row.suffix, errors: wrong }])
-    if (alone.has(draft.id)) planned.exclusive = true
-    if (skip !== undefined) skipped.push({ ...planned, skipReason: skip })
-    else stageOf(stages, place, settings).cases.push(planned)
-  }
-  // A suite that some filter left a row of is checked as a whole: the rows left out have the same text.
-  for (const row of rows.values()) errors.push(...mergeRows(row))
-  errors.push(...checkFiltered(unique, drafts, profiles, requirements))
-  const plan: Plan = {
-    schema: 'castproof-plan/1',
-    seed: options.seed ?? 1,
-    profiles: profiles.get(options.targets[0] ?? 'reference')?.names ?? asked.names,
-    settings: asked.settings,
-    stages: [...stages.values()],
-    skipped,
-  }
-  return { plan, errors }
+  return { profiles, errors }
 }
 
-/** Nothing is sent before all of it is valid: cases that a filter leaves out are checked too. */
-function checkFiltered(
-  all: readonly Draft[],
-  chosen: readonly Draft[],
-  profiles: ReadonlyMap<string, Profile>,
-  requirements: Refs,
-): UserError[] {
-  const rest = all.filter(draft => !chosen.includes(draft))
-  if (rest.length === 0) return []
-  const leases = leaseGroups(rest.map(wishOf))
-  const runs = rest.map(draft => ({ draft, target: draft.header.targets[0] ?? 'reference' }))
-  const places = placesOf(runs, profiles)
-  const rows = new Map<string, { suffix: string; errors: UserError[] }[]>()
-  for (const { draft, target } of runs) {
-    const place = places.get(placeKey({ id: draft.id, target }))!
-    const { errors } = planCase(draft, {
-      place,
-      lease: leases.get(draft.id)!,
-      settings: profiles.get(target)!.settings,
-      requirements,
-    })
-    rows.set(draft.header.suite, [...(rows.get(draft.header.suite) ?? []), { suffix: draft.row.suffix, errors }])
-  }
-  return [...rows.values()].flatMap(mergeRows)
+function runsOf(drafts: readonly Draft[], targets: readonly string[]): Run[] {
+  return drafts.flatMap(draft => targetsOf(draft, targets).map(target => ({ draft, ...target })))
 }
 
 function filterOf(expressions: readonly string[], errors: UserError[]): Filter {
@@ -178,10 +201,7 @@ function targetsOf(draft: Draft, targets: readonly string[]): { target: string; 
 }
 
 /** Pools are made target by target, with the timers of that target. */
-function placesOf(
-  runs: readonly { draft: Draft; target: string; skip?: string }[],
-  profiles: ReadonlyMap<string, Profile>,
-): Map<string, Place> {
+function placesOf(runs: readonly Run[], profiles: ReadonlyMap<string, Profile>): Map<string, Place> {
   const places = new Map<string, Place>()
   for (const [target, { timers }] of profiles) {
     const wishes = runs

@@ -56,6 +56,9 @@ export function parseSource(file: string, bytes: Uint8Array): Parsed {
   const tag = tagOffset(document.contents)
   if (tag !== undefined)
     errors.push(...fail('tag', 'tags (`!…`) are not part of the suite language', 'remove the tag', tag).errors)
+  const key = oddKey(document.contents)
+  if (key !== undefined)
+    errors.push(...fail('bad-key', 'a list or mapping stands where a key belongs', 'keys are words', key).errors)
   const aliases = aliasTrouble(document.contents)
   if (aliases)
     return { errors: [...errors, ...fail('aliases', aliases.message, 'write the values out', aliases.offset).errors] }
@@ -145,10 +148,16 @@ function aliasTrouble(root: unknown): { message: string; offset: number } | unde
   const sizes = new Map<string, number>()
   let aliases = 0
   let offset = 0
+  let lost: string | undefined
   const size = (node: unknown): number => {
     if (isPair(node)) return size(node.key) + size(node.value)
     if (isAlias(node)) {
       aliases++
+      // Known only once the anchor's value has ended: an alias inside it would be endless.
+      if (lost === undefined && !sizes.has(node.source)) {
+        lost = node.source
+        offset = node.range?.[0] ?? 0
+      }
       offset ||= node.range?.[0] ?? 0
       return sizes.get(node.source) ?? 1
     }
@@ -158,6 +167,7 @@ function aliasTrouble(root: unknown): { message: string; offset: number } | unde
     return total
   }
   const total = size(root)
+  if (lost !== undefined) return { message: `no value before this one has the anchor \`${lost}\``, offset }
   if (total > MAX_EXPANDED_NODES)
     return { message: `aliases expand to ${total} values, more than ${MAX_EXPANDED_NODES}`, offset }
   if (aliases > MAX_ALIASES) return { message: `${aliases} aliases, more than the limit of ${MAX_ALIASES}`, offset }
@@ -172,6 +182,20 @@ function tagOffset(node: unknown): number | undefined {
   if (isScalar(node)) return undefined
   for (const item of node.items) {
     const inside = tagOffset(item)
+    if (inside !== undefined) return inside
+  }
+  return undefined
+}
+
+/** Where the first key stands that is no single value. */
+function oddKey(node: unknown): number | undefined {
+  if (isPair(node)) {
+    if (!isScalar(node.key)) return (node.key as Partial<Node> | null)?.range?.[0] ?? 0
+    return oddKey(node.value)
+  }
+  if (!isMap(node) && !isSeq(node)) return undefined
+  for (const item of node.items) {
+    const inside = oddKey(item)
     if (inside !== undefined) return inside
   }
   return undefined
