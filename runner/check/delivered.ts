@@ -118,7 +118,7 @@ function showing(
   const nearest =
     missing[0] === undefined || !explain ? { lines: [], frames: [] } : nearestMiss(seen, units, missing[0], pod)
   return {
-    details: [...nearest.lines, ...wrong.differences.map(differenceText)],
+    details: nearest.lines,
     differences: wrong.differences,
     frames: [...frames, ...nearest.frames],
   }

@@ -35,7 +35,7 @@ export function conclude(findings: readonly Finding[], passMessage: string): Ver
     status,
     message: firstMessage(grave),
     details: details([...grave, ...rest]),
-    differences: grave.flatMap(f => f.differences ?? []).slice(0, SHOWN_DIFFERENCES),
+    differences: distinct(grave.flatMap(f => f.differences ?? [])).slice(0, SHOWN_DIFFERENCES),
     frames: grave.flatMap(f => f.frames ?? []).slice(0, SHOWN_FRAMES),
     ...(method && { method }),
   }
@@ -66,6 +66,11 @@ function details(findings: readonly Finding[]): string[] {
   const lines = findings.flatMap((f, i) => [...(i === 0 ? [] : [f.message]), ...(f.details ?? []).map(d => `  ${d}`)])
   if (lines.length <= SHOWN_DETAILS) return lines
   return [...lines.slice(0, SHOWN_DETAILS), `(${lines.length - SHOWN_DETAILS} lines omitted)`]
+}
+
+/** The same departure at many pods is shown once. */
+function distinct(differences: readonly Difference[]): Difference[] {
+  return [...new Map(differences.map(d => [`${d.field} ${d.expected} ${d.seen}`, d])).values()]
 }
 
 function methods(findings: readonly Finding[]): string {

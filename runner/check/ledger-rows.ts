@@ -17,8 +17,19 @@ export function rowsOf(seen: Seen, stream: SentStream): LedgerRow[] {
       if (copies > 0) rows.push({ stream: stream.name, tap: name, layer, direction, sent: stream.count, copies })
     }
   }
-  return rows
+  return rows.sort((a, b) => LAYERS.indexOf(a.layer) - LAYERS.indexOf(b.layer))
 }
+
+/** The way of a datagram, and last what no invariant speaks of. */
+const LAYERS: readonly LedgerRow['layer'][] = [
+  'sender',
+  'stimulus',
+  'local pod',
+  'overlay',
+  'uplink',
+  'remote pod',
+  'other',
+]
 
 function layerOf(seen: Seen, stream: SentStream, tap: string, direction: 'in' | 'out'): LedgerRow['layer'] {
   const sender = podOf(seen, stream.pod)
