@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
 const WINDOW_BYTES = 1 << 20
 
@@ -7,22 +7,28 @@ const WINDOW_BYTES = 1 << 20
  * `need`, so nothing may be kept across it.
  */
 export class FileWindow {
-  bytes = new Uint8Array(WINDOW_BYTES)
-  view = new DataView(this.bytes.buffer)
+  bytes: Uint8Array
+  view: DataView
+  /** The same bytes as 32-bit words in native order. */
+  words: Uint32Array
   /** Position of the cursor in `bytes`. */
   at = 0
   readonly #fd: number
   #end = 0
-  #fileOffset = 0
+  /** Of `bytes[0]` in the file. */
+  origin = 0
   #exhausted = false
 
   constructor(path: string) {
     this.#fd = openSync(path, 'r')
+    this.bytes = new Uint8Array(windowBytes(fstatSync(this.#fd).size))
+    this.view = new DataView(this.bytes.buffer)
+    this.words = new Uint32Array(this.bytes.buffer)
   }
 
   /** Position of the cursor in the file. */
   get offset(): number {
-    return this.#fileOffset + this.at
+    return this.origin + this.at
   }
 
   /** Bytes of the file at hand; fewer than were needed only at its end. */
@@ -41,10 +47,11 @@ export class FileWindow {
   /** Moves on; past what is at hand it reads and forgets. False when the file ends before. */
   skip(count: number): boolean {
     let left = count
-    while (left > WINDOW_BYTES) {
-      if (!this.need(WINDOW_BYTES)) return false
-      this.at += WINDOW_BYTES
-      left -= WINDOW_BYTES
+    while (left > this.bytes.length) {
+      const step = this.bytes.length
+      if (!this.need(step)) return false
+      this.at += step
+      left -= step
     }
     if (!this.need(left)) return false
     this.at += left
@@ -58,11 +65,12 @@ export class FileWindow {
   #makeRoom(count: number): void {
     const kept = this.bytes.subarray(this.at, this.#end)
     if (count > this.bytes.length) {
-      this.bytes = new Uint8Array(count)
+      this.bytes = new Uint8Array((count + 3) & ~3)
       this.view = new DataView(this.bytes.buffer)
+      this.words = new Uint32Array(this.bytes.buffer)
     }
     this.bytes.set(kept)
-    this.#fileOffset += this.at
+    this.origin += this.at
     this.#end -= this.at
     this.at = 0
   }
@@ -72,4 +80,9 @@ export class FileWindow {
     this.#exhausted = read === 0
     this.#end += read
   }
+}
+
+/** A short file needs no more than itself; what has no size, such as a pipe, a whole window. */
+function windowBytes(fileBytes: number): number {
+  return fileBytes === 0 ? WINDOW_BYTES : Math.min(WINDOW_BYTES, (fileBytes + 4) & ~3)
 }

@@ -14,6 +14,9 @@ import {
 /** No honest packet block is longer (Wireshark has the same limit). */
 const MAX_BLOCK_BYTES = 16 << 20
 const MIN_BLOCK_BYTES = 12
+const EPB_MIN_BYTES = 32
+/** Code and length of epb_flags as one little-endian word. */
+const FLAGS_OPTION = OPTION.EPB_FLAGS | (4 << 16)
 
 type FrameVisitor = (frame: CapturedFrame) => void
 
@@ -51,10 +54,52 @@ export class PcapngReader {
 
   read(visit: FrameVisitor): void {
     while (!this.problem && this.#window.need(1)) {
+      if (this.#littleEndian && (this.#window.at & 3) === 0) this.#readWords(visit)
+      if (this.#window.available === 0) continue
       const at = this.#window.offset
       const why = this.#readBlock(visit)
       if (why) this.problem = { at, why }
     }
+  }
+
+  /**
+   * Enhanced packets that are whole in the window, by words: nearly all of nearly every file, at twice the speed. Stops at
+   * whatever is not one, and leaves what to make of it to `#readBlock`.
+   */
+  #readWords(visit: FrameVisitor): void {
+    const window = this.#window
+    const { words } = window
+    while (window.available >= EPB_MIN_BYTES) {
+      const word = window.at >>> 2
+      const length = words[word + 1] as number
+      if (words[word] !== BLOCK.ENHANCED_PACKET || length < EPB_MIN_BYTES || length > window.available) return
+      if ((length & 3) !== 0 || words[word + (length >>> 2) - 1] !== length) return
+      const captured = words[word + 5] as number
+      const timing = this.#timings[this.#sectionFirst + (words[word + 2] as number)]
+      if (captured > length - EPB_MIN_BYTES || !timing) return
+      this.#emitWords(word, captured, length, timing, visit)
+      window.at += length
+    }
+  }
+
+  #emitWords(word: number, captured: number, length: number, timing: Timing, visit: FrameVisitor): void {
+    const window = this.#window
+    const { words } = window
+    const frame = this.#frame
+    forget(frame)
+    const options = word + 7 + ((captured + 3) >>> 2)
+    // Flags and nothing else, as our own writer does it.
+    if (words[options] === FLAGS_OPTION && words[options + 2] === OPTION.END)
+      setFlags(frame, words[options + 1] as number)
+    else this.#packetOptions(options << 2, window.at + length - 4)
+    frame.originalLength = words[word + 6] as number
+    setTime(frame, timing, words[word + 3] as number, words[word + 4] as number)
+    frame.bytes = window.bytes
+    frame.at = window.at + 28
+    frame.length = captured
+    frame.interfaceId = this.#sectionFirst + (words[word + 2] as number)
+    frame.fileOffset = window.origin + frame.at
+    visit(frame)
   }
 
   #readBlock(visit: FrameVisitor): Trouble {
@@ -173,9 +218,7 @@ export class PcapngReader {
       const length = view.getUint16(at + 2, little)
       if (code === OPTION.END || at + 4 + length > end) return
       if (code === OPTION.EPB_FLAGS && length >= 4) {
-        const flags = view.getUint32(at + 4, little)
-        this.#frame.direction = (flags & EPB_FLAG.DIRECTION) % 3
-        this.#frame.checksumNotReady = (flags & EPB_FLAG.CHECKSUM_NOT_READY) !== 0
+        setFlags(this.#frame, view.getUint32(at + 4, little))
       } else if (code === OPTION.COMMENT) this.#frame.comment += this.#text(at + 4, length)
       at += 4 + padded(length)
     }
@@ -203,6 +246,11 @@ export class PcapngReader {
 function microseconds(): Timing {
   const none = { high: -1, seconds: 0, nanoseconds: 0 }
   return { unitsPerSecond: 1_000_000n, offsetSeconds: 0n, nanosecondUnits: false, ...none }
+}
+
+function setFlags(frame: CapturedFrame, flags: number): void {
+  frame.direction = (flags & EPB_FLAG.DIRECTION) % 3
+  frame.checksumNotReady = (flags & EPB_FLAG.CHECKSUM_NOT_READY) !== 0
 }
 
 /** What was left by the frame before. */
