@@ -4,7 +4,7 @@ import { NOT_A_MEMBER, type SourceFilter } from './igmp-filter.ts'
 import { NEVER_MS } from './igmp-group-state.ts'
 import { type HeardQuery, type IgmpHostOptions, IgmpHostState } from './igmp-host-state.ts'
 import { seededRandom } from './random.ts'
-import { isMulticast } from './wire/address.ts'
+import { formatIpv4, isMulticast } from './wire/address.ts'
 import { ETHER_TYPE, ethernet, isVlanType, vlan } from './wire/ethernet.ts'
 import { readU16 } from './wire/field.ts'
 import {
@@ -61,7 +61,7 @@ export class IgmpHosts {
 
   /** A second host of the same address is refused by RangeError. */
   add(spec: IgmpHostSpec): void {
-    if (this.#hosts.has(spec.address)) throw new RangeError(`there is a host ${spec.address} already`)
+    if (this.#hosts.has(spec.address)) throw new RangeError(`there is a host ${formatIpv4(spec.address)} already`)
     this.#hosts.set(spec.address, { spec, state: new IgmpHostState(spec, this.#random) })
   }
 
@@ -91,8 +91,8 @@ export class IgmpHosts {
     this.setFilter(address, group, NOT_A_MEMBER)
   }
 
-  /** State of a host for looking at: its groups, its filters, the version it speaks. */
-  state(address: number): Pick<IgmpHostState, 'version' | 'filter' | 'memberships'> {
+  /** State of a host for looking at: its groups, its filters, the version it speaks, when it will send next. */
+  state(address: number): Pick<IgmpHostState, 'version' | 'filter' | 'memberships' | 'deadlineMs'> {
     return this.#hostOf(address).state
   }
 
@@ -118,7 +118,7 @@ export class IgmpHosts {
 
   #hostOf(address: number): Host {
     const host = this.#hosts.get(address)
-    if (!host) throw new RangeError(`there is no host ${address}`)
+    if (!host) throw new RangeError(`there is no host ${formatIpv4(address)}`)
     return host
   }
 

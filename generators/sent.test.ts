@@ -39,6 +39,7 @@ test('what was written reads back, streams mixed, over many chunks and a pause',
   assert.equal([first?.count, first?.role, first?.of, first?.pod, first?.name], [20_000, 'fence', 3, 'tx', 's1'])
   assert.equal([first?.timeNs(0), first?.timeNs(19_999), first?.timeNs(8192)], [300, 19_999_300, 8_192_300])
   assert.equal([second?.count, second?.sequence(9999), second?.timeNs(9999)], [10_000, 10_004, 19_998_000 + 60e9])
+  assert.equal([second?.timeNs(4999), second?.timeNs(5000)], [9_998_000, 10_000_000 + 60e9])
   const bytes = second?.frames(9999)[0] ?? new Uint8Array()
   assert.equal(readStamp(bytes, 42, 60), { run: 9, stream: 2, sequence: 10_004, timeUs: 60_019_998 })
 })

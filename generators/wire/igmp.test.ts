@@ -56,6 +56,16 @@ test('a cut record ends the walk and says where', () => {
   assert.equal(walk.malformed, { at: 16, why: 'Group Record 2 of 3 is not there' })
 })
 
+test('a record may end with the message, and not one octet later', () => {
+  const report = new Uint8Array(8 + 12)
+  report[7] = 1
+  report[8 + 3] = 1
+  assert.ok(groupRecords(report, 0, 20).next())
+  const cut = groupRecords(report, 0, 19)
+  assert.not(cut.next())
+  assert.equal(cut.malformed, { at: 8, why: 'Group Record 1 of 1 is cut short' })
+})
+
 test('any bytes: the walk ends, stays inside, and tells of what is missing', () => {
   const report = fc.uint8Array({ minLength: 0, maxLength: 300 })
   fc.assert(
