@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -96,6 +105,7 @@ test('sightings of two files in one order of time, at any depth, with their taps
   assert.equal([...ledger.copies(tap('rx/eth0'), 1, DIRECTION.in, 2)], [2, 0])
   assert.equal([...ledger.sightings(tap('n1/eth0'), 1, DIRECTION.in)], [])
   assert.equal([...ledger.sightings(tap('n1/eth0'), 1, DIRECTION.out)], [1])
+  assert.equal([...ledger.sightings(tap('n1/eth0') + 1, 1, DIRECTION.unknown)], [], 'no other group has the same key')
   assert.is(ledger.timeNs(3) - ledger.timeNs(0), 8000)
   assert.is(recording.baseNs, BigInt(SECONDS) * 1_000_000_000n)
   assert.is(hex(recording.bytes(ledger.frame(4))), hex(stampedFrame(1, 0)))
@@ -310,6 +320,19 @@ test("evidence: notes become comments, names and times stay, and the numbers are
   recording.close()
 })
 
+test('two sections that name the same interface are one tap', () => {
+  write('a.pcapng', [{ tap: 'rx/eth0', us: 1, frame: stampedFrame(1, 0) }])
+  const path = join(directory, 'taps', 'a.pcapng')
+  writeFileSync(path, Buffer.concat([readFileSync(path), readFileSync(path)]))
+  const { ledger, recording } = open()
+  assert.equal(
+    recording.taps.map(tap => tap.name),
+    ['rx/eth0'],
+  )
+  assert.equal([...ledger.copies(0, 1, DIRECTION.in, 1)], [2])
+  recording.close()
+})
+
 test('a directory without taps/ is searched itself; taps without frames are there', () => {
   write('a.pcapng', [{ tap: 'x', us: 1, frame: stampedFrame(1, 0) }], ['silent', 'x'])
   assert.equal(captureFiles(directory), ['taps/a.pcapng'])
@@ -341,6 +364,13 @@ test('time order of many long runs', () => {
   const times = Array.from({ length: 7 * perRun }, (_, i) => (i % perRun) * 7 + Math.floor(i / perRun))
   const rows = timeOrder(times.length, row => times[row] as number)
   assert.ok(rows?.every((row, i) => times[row] === i))
+})
+
+test('equal times of several captures stay in the order of the captures', () => {
+  const perRun = 1000
+  const times = Array.from({ length: 3 * perRun }, (_, i) => Math.floor((i % perRun) / 3))
+  const want = times.map((_, i) => i).sort((a, b) => (times[a] as number) - (times[b] as number) || a - b)
+  assert.is([...(timeOrder(times.length, row => times[row] as number) ?? [])].join(), want.join())
 })
 
 test.run()
