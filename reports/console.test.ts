@@ -134,6 +134,13 @@ test('a summary counts skips by their reason', () => {
   assert.ok(text.split('\n').length < 20)
 })
 
+test('a warning that came often is one line, and many are a few', () => {
+  const same = summaryText(exampleRun([], { warnings: ['w', 'x', 'w'] }), PLAIN)
+  assert.match(same, 'warning: w (2 times)\nwarning: x\n')
+  const many = summaryText(exampleRun([], { warnings: Array.from({ length: 50 }, (_, i) => `w${i}`) }), PLAIN)
+  assert.match(many, 'and 42 more warnings')
+})
+
 test('durations read well', () => {
   assert.equal([0.42, 12.3, 999, 1234, 184_000].map(durationText), ['0.4 ms', '12 ms', '999 ms', '1.2 s', '3 min 4 s'])
 })

@@ -4,6 +4,7 @@ import { bold, clip, dim, durationText, paint, type Style } from './style.ts'
 const IDS_SHOWN = 20
 const SLOWEST_SHOWN = 3
 const REASONS_SHOWN = 5
+const WARNINGS_SHOWN = 8
 
 const PHRASES: readonly [Status, string][] = [
   ['pass', 'passed'],
@@ -26,7 +27,7 @@ export function summaryText(result: RunResult, style: Style): string {
     ...reasonLines(result, 'waived', 'waived', style),
     ...backgroundLine(result, style),
     ...result.altered.map(file => `altered since the run: ${file}`),
-    ...result.warnings.map(text => `warning: ${text}`),
+    ...warningLines(result),
     result.directory,
   ].join('\n')
 }
@@ -81,6 +82,15 @@ function backgroundLine(result: RunResult, style: Style): string[] {
   if (entries.length === 0) return []
   const text = entries.map(([name, count]) => `${name} ${count}`).join(', ')
   return [dim(style, clip(style, `background frames: ${text}`))]
+}
+
+/** One that came again and again is one line. */
+function warningLines(result: RunResult): string[] {
+  const counts = new Map<string, number>()
+  for (const text of result.warnings) counts.set(text, (counts.get(text) ?? 0) + 1)
+  const lines = [...counts].map(([text, n]) => `warning: ${text}${n > 1 ? ` (${n} times)` : ''}`)
+  const rest = lines.length - WARNINGS_SHOWN
+  return [...lines.slice(0, WARNINGS_SHOWN), ...(rest > 0 ? [`and ${rest} more warnings in result.json`] : [])]
 }
 
 function nameOf(one: CaseResult, result: RunResult): string {

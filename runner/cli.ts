@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander'
 import { commandLine } from './command-line.ts'
+import type { CommandOptions } from './commands/options.ts'
 import type { Command, Io } from './io.ts'
 
 const BAD_ARGUMENTS = 2
@@ -19,11 +20,30 @@ export async function cli(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** Loads `commands/<name>.ts` only now: `--help` and `--version` load none of them. */
-async function runNamed(name: string, options: object, io: Io): Promise<number> {
-  const module = (await import(`./commands/${name}.ts`)) as Record<string, Command<object>>
-  const command = module[`${name}Command`]
-  if (command === undefined) throw new Error(`runner/commands/${name}.ts does not export ${name}Command`)
+type Loaders = { [Name in keyof CommandOptions]: () => Promise<Command<CommandOptions[Name]>> }
+
+/** Loaded only when asked for: `--help` and `--version` load none of them. */
+const COMMANDS: Loaders = {
+  run: async () => (await import('./commands/run.ts')).runCommand,
+  judge: async () => (await import('./commands/judge.ts')).judgeCommand,
+  check: async () => (await import('./commands/check.ts')).checkCommand,
+  list: async () => (await import('./commands/list.ts')).listCommand,
+  explain: async () => (await import('./commands/explain.ts')).explainCommand,
+  faults: async () => (await import('./commands/faults.ts')).faultsCommand,
+  send: async () => (await import('./commands/send.ts')).sendCommand,
+  join: async () => (await import('./commands/join.ts')).joinCommand,
+  capture: async () => (await import('./commands/capture.ts')).captureCommand,
+  lab: async () => (await import('./commands/lab.ts')).labCommand,
+  mcast: async () => (await import('./commands/mcast.ts')).mcastCommand,
+  probe: async () => (await import('./commands/probe.ts')).probeCommand,
+}
+
+async function runNamed<Name extends keyof CommandOptions>(
+  name: Name,
+  options: CommandOptions[Name],
+  io: Io,
+): Promise<number> {
+  const command = await COMMANDS[name]()
   const code = await command(options, io)
   // A command that heard the signal may tear down and return; the signal decides the exit code all the same.
   io.signal.throwIfAborted()

@@ -3,7 +3,7 @@ import { each, igmpVersion, list, seconds, wholeNumber } from './cli-values.ts'
 import type {
   CaptureOptions,
   CheckOptions,
-  ExplainOptions,
+  CommandOptions,
   FaultsOptions,
   JoinOptions,
   JudgeOptions,
@@ -18,7 +18,7 @@ import type { Io } from './io.ts'
 import { castproofVersion } from './version.ts'
 
 /** Runs `commands/<name>.ts` with what the command line said. */
-export type Dispatch = (name: string, options: object) => Promise<void>
+export type Dispatch = <Name extends keyof CommandOptions>(name: Name, options: CommandOptions[Name]) => Promise<void>
 
 const EXIT_CODES = `
 Exit codes:
@@ -92,9 +92,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .option('--quiet', 'only failures and the summary', false)
     .addOption(notYet('--kernel <version>', 'it needs --sandbox vm with a choice of kernels'))
     .addOption(notYet('--image <ref>', 'it belongs to the kubernetes target'))
-    .action((suites: string[], options: Omit<RunOptions, 'suites'>) =>
-      dispatch('run', { ...options, suites } satisfies RunOptions),
-    )
+    .action((suites: string[], options: Omit<RunOptions, 'suites'>) => dispatch('run', { ...options, suites }))
   withExamples(command, [
     'castproof run',
     'castproof run suites/igmp suites/delivery/one-copy.yaml --junit out/',
@@ -112,7 +110,7 @@ function addJudge(program: Command, dispatch: Dispatch): void {
     .option('--json', 'print result.json instead', false)
     .option('--quiet', 'only failures and the summary', false)
     .action((directory: string, options: Omit<JudgeOptions, 'directory'>) =>
-      dispatch('judge', { ...options, directory } satisfies JudgeOptions),
+      dispatch('judge', { ...options, directory }),
     )
   withExamples(command, [
     'castproof judge castproof-runs/20260203-040506',
@@ -126,9 +124,7 @@ function addCheck(program: Command, dispatch: Dispatch): void {
     .description('validate suites without sending a frame')
     .argument('<suites...>', 'YAML files or folders')
     .option('--profile <name|file>', 'as for run', each, [])
-    .action((suites: string[], options: Omit<CheckOptions, 'suites'>) =>
-      dispatch('check', { ...options, suites } satisfies CheckOptions),
-    )
+    .action((suites: string[], options: Omit<CheckOptions, 'suites'>) => dispatch('check', { ...options, suites }))
   withExamples(command, ['castproof check suites', 'castproof check my-suite.yaml'])
 }
 
@@ -139,9 +135,7 @@ function addList(program: Command, dispatch: Dispatch): void {
     .argument('[suites...]', 'YAML files or folders (default: the suites that come with castproof)')
     .option('--requirements', 'by requirement instead of by case', false)
     .option('--json', 'as JSON', false)
-    .action((suites: string[], options: Omit<ListOptions, 'suites'>) =>
-      dispatch('list', { ...options, suites } satisfies ListOptions),
-    )
+    .action((suites: string[], options: Omit<ListOptions, 'suites'>) => dispatch('list', { ...options, suites }))
   withExamples(command, ['castproof list', 'castproof list --requirements', 'castproof list suites/igmp --json'])
 }
 
@@ -150,7 +144,7 @@ function addExplain(program: Command, dispatch: Dispatch): void {
     .command('explain')
     .description('a case or requirement: RFC section, bytes sent, what passes, which faults it kills')
     .argument('<id>', 'of a case or a requirement')
-    .action((id: string) => dispatch('explain', { id } satisfies ExplainOptions))
+    .action((id: string) => dispatch('explain', { id }))
   withExamples(command, ['castproof explain D01', 'castproof explain igmp/v3-join'])
 }
 
@@ -161,9 +155,7 @@ function addFaults(program: Command, dispatch: Dispatch): void {
     .argument('[suites...]', 'YAML files or folders (default: the suites that come with castproof)')
     .option('--self', 'also faults of generators and control plane', false)
     .option('--json', 'as JSON', false)
-    .action((suites: string[], options: Omit<FaultsOptions, 'suites'>) =>
-      dispatch('faults', { ...options, suites } satisfies FaultsOptions),
-    )
+    .action((suites: string[], options: Omit<FaultsOptions, 'suites'>) => dispatch('faults', { ...options, suites }))
   withExamples(command, ['castproof faults', 'castproof faults suites/igmp --json'])
 }
 
@@ -230,7 +222,7 @@ function addLab(program: Command, dispatch: Dispatch): void {
   const lab = program.command('lab').description('bring a target up and leave it there')
   const which = (command: Command): Command => command.option('--lab <id>', 'which lab, when there are several')
   const run = (action: LabOptions['action'], given: Partial<LabOptions>): Promise<void> =>
-    dispatch('lab', { fault: [], program: [], all: false, json: false, ...given, action } satisfies LabOptions)
+    dispatch('lab', { fault: [], program: [], all: false, json: false, ...given, action })
   lab
     .command('up')
     .description('bring it up, print what it is made of')
@@ -270,7 +262,7 @@ function addMcast(program: Command, dispatch: Dispatch): void {
       .option('--lab <id>', 'which lab, when there are several')
       .option('--json', 'as JSON', false)
   const run = (table: McastOptions['table'], action: McastOptions['action']) => (group: string, options: object) =>
-    dispatch('mcast', { json: false, ...options, table, action, group } satisfies McastOptions)
+    dispatch('mcast', { json: false, ...options, table, action, group })
   const group = mcast.command('group').description('groups that are enabled')
   where(group.command('list'))
     .description('list them')

@@ -109,3 +109,19 @@ export interface McastOptions {
 export interface ProbeOptions {
   json: boolean
 }
+
+/** Every command of castproof and what it is given. */
+export interface CommandOptions {
+  run: RunOptions
+  judge: JudgeOptions
+  check: CheckOptions
+  list: ListOptions
+  explain: ExplainOptions
+  faults: FaultsOptions
+  send: SendOptions
+  join: JoinOptions
+  capture: CaptureOptions
+  lab: LabOptions
+  mcast: McastOptions
+  probe: ProbeOptions
+}
