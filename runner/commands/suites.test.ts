@@ -9,7 +9,7 @@ import { checkCommand } from './check.ts'
 import { explainCommand } from './explain.ts'
 import { listCommand } from './list.ts'
 
-const test = suite('check, list, explain')
+const test = suite('check, list, explain', { timeoutMs: 120_000 })
 const DATA = fileURLToPath(new URL('../suite/testdata', import.meta.url))
 const FAULTS = [{ name: 'to-everybody', requirements: ['D01'], description: 'every pod gets a copy' }]
 

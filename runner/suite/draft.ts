@@ -7,8 +7,8 @@ import {
   DEFAULT_NODES,
   type GroupGiven,
   type Header,
-  headerMapping,
   headerOf,
+  headerSchema,
   headerShape,
   type TopologyGiven,
 } from './header-schema.ts'
@@ -91,7 +91,7 @@ function readDraft(
 /** Every readable key of the header, also when another one is wrong: so that all mistakes show at once. */
 function readHeader(value: Record<string, unknown>, source: Source) {
   const own = Object.fromEntries(Object.entries(value).filter(([key]) => !BODY_KEYS.some(each => each === key)))
-  const whole = headerMapping().safeParse(own)
+  const whole = headerSchema.safeParse(own)
   if (whole.success) return { given: whole.data, errors: [] as UserError[] }
   const given: Record<string, unknown> = {}
   for (const [key, schema] of Object.entries(headerShape)) {
@@ -106,7 +106,7 @@ function readHeader(value: Record<string, unknown>, source: Source) {
     if (key === undefined || !(key in own) || !error.position) return error
     return new UserError(error.code, error.message, { position: error.position, hint: didYouMean(key, all) })
   })
-  return { given: given as Partial<z.output<ReturnType<typeof headerMapping>>>, errors }
+  return { given: given as Partial<z.output<typeof headerSchema>>, errors }
 }
 
 /** Roles and nodes of a topology with mistakes, so that what refers to them is not wrong too. */

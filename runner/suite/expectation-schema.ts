@@ -423,7 +423,6 @@ export function needsControl(expectation: ReadExpectation): boolean {
 }
 
 function timeSchemas(refs: References, { stream }: Shapes, facts: StepFacts) {
-  const { timing } = facts.settings
   const maxMs = leaf<number>({ type: 'number', exclusiveMinimum: 0 }, (value, problem) =>
     typeof value === 'number' && value > 0 && value <= 3_600_000
       ? value
@@ -431,7 +430,7 @@ function timeSchemas(refs: References, { stream }: Shapes, facts: StepFacts) {
   ).exactOptional()
   const bound = (given: number | undefined, byProfile: number | undefined): Bound => {
     const limit = given ?? byProfile
-    return { ...(limit === undefined ? {} : { maxMs: limit }), enforced: timing.enforced }
+    return { ...(limit === undefined ? {} : { maxMs: limit }), enforced: facts.settings.timing.enforced }
   }
   const delay = (kinds: readonly string[]) =>
     mapping({
@@ -445,17 +444,17 @@ function timeSchemas(refs: References, { stream }: Shapes, facts: StepFacts) {
     latency: () =>
       mapping({ ...stream, to: refs.endpoints, maxMs }).transform((given, context): Draft<'latency'> => {
         checkFrom(given, facts, mistakes(context, given))
-        return { ...given, ...bound(given.maxMs, timing.latencyMs) }
+        return { ...given, ...bound(given.maxMs, facts.settings.timing.latencyMs) }
       }),
     'join-delay': () =>
       delay(['join', 'igmp', 'run', 'group', 'link']).transform((given, context): Draft<'join-delay'> => {
         checkFrom(given, facts, mistakes(context, given))
-        return { ...given, ...bound(given.maxMs, timing.joinDelayMs) }
+        return { ...given, ...bound(given.maxMs, facts.settings.timing.joinDelayMs) }
       }),
     'leave-delay': () =>
       delay(['leave', 'igmp', 'stop', 'kill', 'group', 'link']).transform((given, context): Draft<'leave-delay'> => {
         checkFrom(given, facts, mistakes(context, given))
-        return { ...given, ...bound(given.maxMs, timing.leaveDelayMs) }
+        return { ...given, ...bound(given.maxMs, facts.settings.timing.leaveDelayMs) }
       }),
   }
 }

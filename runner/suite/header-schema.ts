@@ -309,11 +309,10 @@ export const headerShape = {
   groups: named(group, 'groups').exactOptional(),
 }
 
+export const headerSchema = mapping(headerShape, 'a suite')
+
 /** What follows when a key is left out. */
-export function headerOf(
-  given: Partial<z.output<ReturnType<typeof headerMapping>>>,
-  fallback: { suite: string },
-): Header {
+export function headerOf(given: Partial<z.output<typeof headerSchema>>, fallback: { suite: string }): Header {
   const suite = given.suite ?? fallback.suite
   return {
     suite,
@@ -326,8 +325,4 @@ export function headerOf(
     exclusive: given.exclusive === 'node',
     groups: given.groups ?? {},
   }
-}
-
-export function headerMapping() {
-  return mapping(headerShape, 'a suite')
 }

@@ -1,9 +1,6 @@
 import { z } from 'zod'
 import { didYouMean } from './suggest.ts'
 
-// Each case has schemas of its own, used once: compiling them costs more than it saves.
-z.config({ jitless: true })
-
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
 /** Reports a mistake at the value being read, or below it. */
@@ -56,7 +53,7 @@ export function list<T>(item: Leaf<T>, what: string, options: { min?: number } =
 
 const ints = new Map<string, Leaf<number>>()
 
-/** One schema for each range: a case needs a hundred of them. */
+/** One schema for each range: the language needs a hundred of them. */
 export function int(min: number, max: number, what = 'a whole number'): Leaf<number> {
   const key = `${min} ${max} ${what}`
   const made = ints.get(key) ?? makeInt(min, max, what)

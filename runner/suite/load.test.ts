@@ -11,7 +11,7 @@ import { loadSuites } from './load.ts'
 import type { PlannedCase } from './plan-types.ts'
 import { suiteJsonSchema } from './schema.ts'
 
-const test = suite('suites to plan')
+const test = suite('suites to plan', { timeoutMs: 120_000 })
 const DATA = fileURLToPath(new URL('testdata', import.meta.url))
 const GOOD = join(DATA, 'good')
 const BROKEN = join(DATA, 'broken')

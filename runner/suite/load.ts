@@ -5,6 +5,7 @@ import { sortErrors, UserError } from './errors.ts'
 import { bundledSuites, readSource, suiteFiles } from './files.ts'
 import { type Filter, parseFilter } from './filter.ts'
 import { type Lease, leaseGroups, literalsOf } from './groups.ts'
+import { Language } from './language.ts'
 import { planCase } from './plan.ts'
 import type { Plan, PlannedCase, Settings, Stage } from './plan-types.ts'
 import { type Place, placeKey, planPools } from './pools.ts'
@@ -86,6 +87,7 @@ interface Common {
   profiles: ReadonlyMap<string, Profile>
   leases: ReadonlyMap<string, Lease>
   requirements: Refs
+  language: Language
 }
 
 /** A case on one of its targets; `skip` says why it will not run there. */
@@ -110,7 +112,7 @@ function planDrafts(
   const asked = loadProfile('', options.profiles ?? [], home).profile
   const filter = filterOf([...asked.cases, ...(options.filter === undefined ? [] : [options.filter])], errors)
   const drafts = [...new Map(all.map(draft => [draft.id, draft])).values()].sort((a, b) => (a.id < b.id ? -1 : 1))
-  const common = { profiles, leases: leaseGroups(drafts.map(wishOf)), requirements }
+  const common = { profiles, leases: leaseGroups(drafts.map(wishOf)), requirements, language: new Language() }
   const chosen = drafts.filter(draft => filter({ ...draft.header, id: draft.id }))
   const rest = drafts.filter(draft => !chosen.includes(draft))
   const { stages, skipped, rows } = planRuns(runsOf(chosen, options.targets), common)
@@ -139,7 +141,7 @@ interface RowErrors {
   errors: UserError[]
 }
 
-function planRuns(runs: readonly Run[], { profiles, leases, requirements }: Common) {
+function planRuns(runs: readonly Run[], { profiles, leases, requirements, language }: Common) {
   const places = placesOf(runs, profiles)
   const stages = new Map<string, Stage>()
   const skipped: PlannedCase[] = []
@@ -147,7 +149,13 @@ function planRuns(runs: readonly Run[], { profiles, leases, requirements }: Comm
   for (const { draft, target, skip } of runs) {
     const place = places.get(placeKey({ id: draft.id, target }))!
     const { settings } = profiles.get(target)!
-    const { planned, errors } = planCase(draft, { place, lease: leases.get(draft.id)!, settings, requirements })
+    const { planned, errors } = planCase(draft, {
+      place,
+      lease: leases.get(draft.id)!,
+      settings,
+      requirements,
+      language,
+    })
     rows.push({ suite: draft.header.suite, suffix: draft.row.suffix, errors })
     if (skip === undefined) stageOf(stages, place, settings).cases.push(planned)
     else skipped.push({ ...planned, skipReason: skip })

@@ -74,15 +74,18 @@ function checkNames(params: object, path: Path, fail: Fail): void {
 function listedRows(matrix: unknown[], fail: Fail): Record<string, unknown>[] {
   const rows: Record<string, unknown>[] = []
   const names = new Set(matrix.flatMap(row => (isRecord(row) ? Object.keys(row) : [])))
-  matrix.forEach((row, i) => {
-    if (!isRecord(row))
-      return fail('wrong-type', `expected a row, ${found(row)}`, '- { name: short, ttl: 1 }', ['matrix', i])
+  for (const [i, row] of matrix.entries()) {
+    if (!isRecord(row)) {
+      fail('wrong-type', `expected a row, ${found(row)}`, '- { name: short, ttl: 1 }', ['matrix', i])
+      continue
+    }
     checkNames(row, ['matrix', i], fail)
     const missing = [...names].filter(name => !(name in row))
-    if (missing.length > 0)
+    if (missing.length > 0) {
       fail('missing-key', `this row has no ${missing.join(', ')}`, 'every row has the same parameters', ['matrix', i])
+    }
     rows.push(row)
-  })
+  }
   return rows
 }
 
@@ -106,23 +109,25 @@ function productRows(matrix: Record<string, unknown>, fail: Fail): Record<string
     ])
     return rows
   }
-  exclude.forEach((pattern, i) => {
-    if (!isRecord(pattern))
-      return fail('wrong-type', `expected a row, ${found(pattern)}`, '{ version: 1 }', ['matrix', 'exclude', i])
-    const strange = Object.keys(pattern).find(name => !(name in lists))
-    if (strange !== undefined)
-      return fail(
-        'unknown-key',
-        `the matrix has no \`${strange}\``,
-        didYouMean(strange, Object.keys(lists)),
-        ['matrix', 'exclude', i, strange],
-        true,
-      )
-    const before = rows.length
-    rows = rows.filter(row => !Object.entries(pattern).every(([name, value]) => same(row[name], value)))
-    if (rows.length === before) fail('no-effect', 'this leaves no row out', 'remove it', ['matrix', 'exclude', i])
-  })
+  for (const [i, pattern] of exclude.entries())
+    rows = without(rows, pattern, Object.keys(lists), ['matrix', 'exclude', i], fail)
   return rows
+}
+
+/** The rows that a pattern of `exclude` does not fit; one that fits none is a mistake. */
+function without(rows: Record<string, unknown>[], pattern: unknown, names: readonly string[], path: Path, fail: Fail) {
+  if (!isRecord(pattern)) {
+    fail('wrong-type', `expected a row, ${found(pattern)}`, '{ version: 1 }', path)
+    return rows
+  }
+  const strange = Object.keys(pattern).find(name => !names.includes(name))
+  if (strange !== undefined) {
+    fail('unknown-key', `the matrix has no \`${strange}\``, didYouMean(strange, names), [...path, strange], true)
+    return rows
+  }
+  const left = rows.filter(row => !Object.entries(pattern).every(([name, value]) => same(row[name], value)))
+  if (left.length === rows.length) fail('no-effect', 'this leaves no row out', 'remove it', path)
+  return left
 }
 
 function same(a: unknown, b: unknown): boolean {

@@ -3,19 +3,20 @@ import type { RequirementRef } from '../../reports/result.ts'
 import { addControls, checkDelivered } from './controls.ts'
 import type { Draft } from './draft.ts'
 import { UserError } from './errors.ts'
-import { expectationList, type ReadExpectation } from './expectation-schema.ts'
+import type { ReadExpectation } from './expectation-schema.ts'
 import type { ExpectationWants } from './expectations.ts'
 import type { Lease } from './groups.ts'
 import { userErrors } from './issues.ts'
+import type { Language, ReadList } from './language.ts'
 import { takeLate } from './late.ts'
 import { substitute } from './matrix.ts'
-import { type Names, references } from './names.ts'
+import type { Names } from './names.ts'
 import type { Action, PlannedCase, PlannedExpectation, PlannedStep, Settings } from './plan-types.ts'
 import type { Place } from './pools.ts'
 import { addPriming } from './priming.ts'
 import { PROGRAM_NAMES, PROGRAMS } from './programs.ts'
 import { flatSteps, type SeenStep, scanSteps } from './scan.ts'
-import { type ReadStep, stepList } from './step-schema.ts'
+import type { ReadStep } from './step-schema.ts'
 import { type KnownStep, stepFacts } from './streams.ts'
 
 /** Where a case runs and what it was given. */
@@ -24,6 +25,7 @@ export interface Setting {
   lease: Lease
   settings: Settings
   requirements: ReadonlyMap<string, RequirementRef>
+  language: Language
 }
 
 /** A case with numbers for names, and the mistakes in its steps and expectations. */
@@ -60,11 +62,10 @@ class Body {
 
   planned(): PlannedCase {
     const { draft, setting } = this
-    const refs = references(this.names)
-    const steps = this.readList('steps', stepList(this.names, refs))
+    const steps = this.read('steps', value => setting.language.readSteps(value, this.names))
     const known = this.known(this.seen, steps)
     const facts = stepFacts(known, setting.settings)
-    const read = this.readList('expect', expectationList(this.names, refs, facts))
+    const read = this.read('expect', value => setting.language.readExpectations(value, this.names, facts))
     const expectations = read.flatMap((expectation, index) => (expectation ? [{ expectation, index }] : []))
     const trouble = [
       ...checkDelivered(expectations, known),
@@ -120,27 +121,18 @@ class Body {
     }
   }
 
-  /** What can be read of a list; a part with mistakes is left out and reported. */
-  private readList<T>(
-    key: 'steps' | 'expect',
-    schema: { safeParse(value: unknown): { success: boolean; data?: T[]; error?: Parameters<typeof userErrors>[0] } },
-  ): T[] {
+  /** Reports what is wrong with a list and gives the rest. */
+  private read<T>(key: 'steps' | 'expect', read: (value: unknown) => ReadList<T>): (T | undefined)[] {
     const { source } = this.draft
     const value = this.value[key]
     if (value === undefined) {
-      this.errors.push(
-        new UserError('missing-key', `\`${key}\` is missing`, { position: source.atKey([]), hint: `a list: ${key}:` }),
-      )
+      const hint = `a list: ${key}:`
+      this.errors.push(new UserError('missing-key', `\`${key}\` is missing`, { position: source.atKey([]), hint }))
       return []
     }
-    const whole = schema.safeParse(value)
-    if (whole.success) return whole.data ?? []
-    this.errors.push(...userErrors(whole.error!, source, [key]))
-    if (!Array.isArray(value)) return []
-    return value.map(item => {
-      const one = schema.safeParse([item])
-      return (one.success ? one.data?.[0] : undefined) as T
-    })
+    const { items, error } = read(value)
+    if (error) this.errors.push(...userErrors(error, source, [key]))
+    return items
   }
 
   /** Pairs what was seen with what was read, parents before the steps inside them. */

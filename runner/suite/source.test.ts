@@ -6,12 +6,13 @@ import { suite } from '../../test/suite.ts'
 import { readDrafts, wishOf } from './draft.ts'
 import { formatUserError } from './errors.ts'
 import { leaseGroups } from './groups.ts'
+import { Language } from './language.ts'
 import { planCase } from './plan.ts'
 import { placeKey, planPools } from './pools.ts'
 import { parseSource } from './source.ts'
 import { editDistance, nearest } from './suggest.ts'
 
-const test = suite('suite files without trust')
+const test = suite('suite files without trust', { timeoutMs: 120_000 })
 const STEPS = readFileSync(fileURLToPath(new URL('testdata/good/suites/lang/steps.yaml', import.meta.url)))
 const TIMERS = {
   robustness: 2,
@@ -20,6 +21,7 @@ const TIMERS = {
   lastMemberQueryIntervalMs: 1,
   version: 3,
 } as const
+const LANGUAGE = new Language()
 const SETTINGS = { policy: {}, timing: { enforced: false }, allowWeakerFence: true }
 
 /** Every message that the file gives, through all stages of reading. */
@@ -32,7 +34,7 @@ function messages(bytes: Uint8Array): string[] {
     const wish = { id: draft.id, target: 'reference', topology: draft.header.topology }
     const place = planPools([wish], TIMERS).get(placeKey(wish))!
     const lease = leaseGroups([wishOf(draft)]).get(draft.id)!
-    const setting = { place, lease, settings: SETTINGS, requirements: new Map() }
+    const setting = { place, lease, settings: SETTINGS, requirements: new Map(), language: LANGUAGE }
     all.push(...planCase(draft, setting).errors)
   }
   return all.map(formatUserError)
