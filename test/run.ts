@@ -51,7 +51,10 @@ function readArguments(): { kinds: Kind[]; filter: RegExp } {
   const known = Object.keys(KINDS) as Kind[]
   const wanted = values.kind?.flatMap(text => text.split(',')) ?? known
   const unknown = wanted.filter(kind => !known.includes(kind as Kind))
-  if (unknown.length > 0) throw new RangeError(`no kind ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  if (unknown.length > 0) {
+    console.error(`no kind ${unknown.join(', ')}; there are ${known.join(', ')}`)
+    process.exit(2)
+  }
   const filtered = values.filter !== undefined && values.kind === undefined
   const kinds = known.filter(kind => wanted.includes(kind) && !(filtered && kind === 'lint'))
   return { kinds, filter: new RegExp(values.filter ?? '') }
