@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { inNetns, interfaceIndex } from '../generators/linux/netns.ts'
 import { suite } from '../test/suite.ts'
@@ -131,6 +132,20 @@ test('a watcher sees frames from when it is set until it is taken away', () => {
   send(stampedFrame(2, 0))
   drainUntil(tap, () => tap.seen(2, 'right/eth0', DIRECTION.in) !== undefined)
   assert.equal(seen, ['right/eth0 1 60', 'right/eth0 1 142'])
+})
+
+test('a trickle that nobody drains for half a second loses nothing', async () => {
+  const tap = open('right')
+  const sender = rawSender(bed.left, bed.leftIndex)
+  const start = performance.now()
+  let sent = 0
+  while (performance.now() - start < 500) {
+    sender.send(stampedFrame(1, sent++))
+    await delay(1)
+  }
+  sender.close()
+  assert.ok(sent > 50)
+  assert.equal(tap.close(), { received: sent, dropped: 0 })
 })
 
 test('loss is in the counters and in the file', () => {

@@ -32,7 +32,7 @@ export interface TapOptions {
   /** Stamps of other runs are written but not indexed; left out: all are. */
   runId?: number
   vxlanPorts?: readonly number[]
-  /** Holds what comes between two drains; left out: 4 MiB. */
+  /** Holds what comes between two drains; left out: 4 MiB. Below 4 MiB also the second that a trickle may go undrained shrinks. */
   ringBytes?: number
   retireMs?: number
 }
@@ -53,8 +53,12 @@ interface NamedInterface {
   name: string
 }
 
-const BLOCK_BYTES = 256 * 1024
 const RING_BYTES = 4 << 20
+/** With the 256 blocks of `ringShape`: a second in which nobody needs to drain, at any rate that fits the ring. */
+const RETIRE_MS = 4
+const BLOCKS = 256
+const MIN_BLOCK_BYTES = 16 * 1024
+const MAX_BLOCK_BYTES = 1 << 20
 
 /**
  * Listens from the moment it is made: a ring over one or all interfaces of a namespace, whose frames `drain` writes to a pcapng file
@@ -98,9 +102,8 @@ export class Tap {
       ...(options.filter ? { filter: options.filter } : {}),
       ifindex: options.ifindex ?? 0,
       promiscuous: options.promiscuous ?? false,
-      retireMs: options.retireMs ?? 2,
-      blockBytes: BLOCK_BYTES,
-      blocks: Math.max(2, Math.ceil((options.ringBytes ?? RING_BYTES) / BLOCK_BYTES)),
+      retireMs: options.retireMs ?? RETIRE_MS,
+      ...ringShape(options.ringBytes ?? RING_BYTES),
     })
     try {
       return new Tap(options, ring)
@@ -229,6 +232,13 @@ export class Tap {
     this.#last = { key, sighting }
     return sighting
   }
+}
+
+/** Many small blocks, since a trickle uses up a block each `retireMs` whatever its size. */
+function ringShape(ringBytes: number): { blockBytes: number; blocks: number } {
+  const wanted = 2 ** Math.floor(Math.log2(Math.max(1, ringBytes / BLOCKS)))
+  const blockBytes = Math.min(MAX_BLOCK_BYTES, Math.max(MIN_BLOCK_BYTES, wanted))
+  return { blockBytes, blocks: Math.max(2, Math.ceil(ringBytes / blockBytes)) }
 }
 
 /** Indices of all interfaces of the namespace, or of the current one. */

@@ -73,10 +73,13 @@ export interface RingOptions {
   netns?: Netns
   /** 0 = every interface of the namespace, also those that appear later. */
   ifindex: number
-  /** A power of two, at least a page and larger than any frame. */
+  /** A power of two, at least a page; a longer frame is cut to it. */
   blockBytes?: number
   blocks?: number
-  /** After this long the kernel hands over a block that is not full. */
+  /**
+   * After this long the kernel hands over a block that is not full: what a reader waits at most. A trickle therefore uses
+   * up a block each `retireMs`, so `blocks * retireMs` bounds how long nobody may read, however little arrives.
+   */
   retireMs?: number
   promiscuous?: boolean
   /** `struct sock_filter[]` as captures/filter.ts makes it. */
@@ -249,8 +252,8 @@ function insertTag(bytes: Uint8Array, at: number, tpid: number, tci: number): nu
 }
 
 function openRing<T>(options: RingOptions, make: (fd: number, address: number, size: number, count: number) => T): T {
-  const blockBytes = options.blockBytes ?? 256 * 1024
-  const blocks = options.blocks ?? 16
+  const blockBytes = options.blockBytes ?? 16 * 1024
+  const blocks = options.blocks ?? 256
   const fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
   let address = 0
   try {
@@ -258,7 +261,7 @@ function openRing<T>(options: RingOptions, make: (fd: number, address: number, s
     setOption(fd, SOL_PACKET, PACKET_RESERVE, words(VLAN_TAG_BYTES))
     if (options.filter) attachFilter(fd, options.filter)
     const frames = (blockBytes / 2048) * blocks
-    setOption(fd, SOL_PACKET, PACKET_RX_RING, words(blockBytes, blocks, 2048, frames, options.retireMs ?? 2, 0, 0))
+    setOption(fd, SOL_PACKET, PACKET_RX_RING, words(blockBytes, blocks, 2048, frames, options.retireMs ?? 4, 0, 0))
     address = mmap(0, blockBytes * blocks, PROT_READ_WRITE, MAP_SHARED, fd, 0)
     if (options.promiscuous) joinPromiscuous(fd, options.ifindex)
     bind(fd, linkAddress(options.ifindex), 20)
