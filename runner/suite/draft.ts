@@ -11,6 +11,7 @@ import {
   headerSchema,
   headerShape,
   type TopologyGiven,
+  UNDERLAY,
 } from './header-schema.ts'
 import { userErrors } from './issues.ts'
 import { type Row, rowsOf, substitute } from './matrix.ts'
@@ -115,7 +116,7 @@ function guessedTopology(raw: unknown): TopologyGiven {
   const listed = Array.isArray(nodes) ? nodes.filter(node => typeof node === 'string') : []
   const known = listed.length > 0 ? [...new Set(listed)] : DEFAULT_NODES
   const roles = typeof endpoints === 'object' && endpoints !== null ? Object.entries(endpoints) : []
-  const guess = (node: unknown) => known.find(each => each === node) ?? known[0]!
+  const guess = (node: unknown) => (node === UNDERLAY ? UNDERLAY : known.find(each => each === node)) ?? known[0]!
   return {
     nodes: known,
     endpoints: Object.fromEntries(roles.map(([role, node]) => [role, { node: guess(node), count: 1 }])),

@@ -11,6 +11,7 @@ import type {
   SubscriberWant,
 } from './expectations.ts'
 import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
+import { UNDERLAY } from './header-schema.ts'
 import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
 import type { Names, References } from './names.ts'
 import type { Settings } from './plan-types.ts'
@@ -262,7 +263,7 @@ function derivedCounts(names: Names, sender: string, members: readonly string[])
   const home = names.nodeOf(sender)
   const receivers = new Set(members.filter(pod => pod !== sender))
   const remote = new Set([...receivers].map(pod => names.nodeOf(pod)).filter(node => node !== home))
-  const pods = [...new Set([...names.roles.values()].flat())]
+  const pods = [...new Set([...names.roles.values()].flat())].filter(pod => names.nodeOf(pod) !== UNDERLAY)
   const counts: CopyCount[] = pods.map(pod => ({ place: 'pod', pod, copies: receivers.has(pod) ? 1 : 0 }))
   for (const node of names.nodes) {
     const outgoing = node === home ? remote.size : 0

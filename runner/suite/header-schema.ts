@@ -62,6 +62,9 @@ export type GroupGiven = { enabled: boolean; count: number } & ({ address?: numb
 
 export const DEFAULT_NODES = ['n1', 'n2', 'n3']
 
+/** Where an endpoint stands that is attached to the network between the nodes and belongs to none: a stranger. */
+export const UNDERLAY = 'underlay'
+
 const NAME = /^[a-z][a-z0-9-]{0,30}$/
 const SUITE_ID = /^[a-z0-9][a-z0-9-]*(\/[a-z0-9][a-z0-9-]*)*$/
 
@@ -202,10 +205,18 @@ const topology = mapping({
   const nodes = given.nodes ?? DEFAULT_NODES
   const mistake = (code: string, message: string, hint: string, path: PropertyKey[]) =>
     context.issues.push({ code: 'custom', message, input: given, path, params: { code, hint } })
+  const reserved = nodes.indexOf(UNDERLAY)
+  if (reserved >= 0)
+    mistake(
+      'reserved',
+      '`underlay` is no node but the network between them',
+      'endpoints may stand on it without it being listed',
+      ['nodes', reserved],
+    )
   const twice = nodes.findIndex((node, i) => nodes.indexOf(node) !== i)
   if (twice >= 0) mistake('twice', `node \`${nodes[twice]}\` is there twice`, 'name each node once', ['nodes', twice])
   for (const [role, { node }] of Object.entries(given.endpoints ?? {})) {
-    if (!nodes.includes(node))
+    if (!nodes.includes(node) && node !== UNDERLAY)
       mistake(
         'unknown-node',
         `endpoint \`${role}\` is on node \`${node}\`, which is not in nodes`,

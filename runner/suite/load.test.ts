@@ -152,12 +152,19 @@ test('stages: cases without a querier share one, a querier and a thousand pods m
       topology.querier !== undefined,
     ]),
     [
-      ['reference-1', 'n1 n2 n3', 6, 4, false],
+      ['reference-1', 'n1 n2 n3', 7, 5, false],
       ['reference-2', 'n1 n2', 1025, 1, false],
       ['reference-3', 'n1 n2 n3', 2, 5, true],
     ],
   )
   assert.is(stages[2]?.topology.querier?.queryIntervalMs, 2000)
+})
+
+test('a stranger on the underlay is a pod of no node', () => {
+  const stage = loadSuites([GOOD]).plan.stages.find(({ cases }) => cases.some(({ id }) => id === 'lang/stranger'))
+  assert.equal(stage?.topology.nodes, ['n1', 'n2', 'n3'])
+  assert.equal(stage?.topology.pods.at(-1), { name: 'underlay-1', node: 'underlay' })
+  assert.not.match(JSON.stringify(caseNamed('lang/stranger').expect.at(-1)), 'underlay')
 })
 
 test('matrix: typed values, excluded row, ids and titles', () => {
@@ -227,6 +234,14 @@ test('priming: the pods of delivered, those a window opens late for not', () => 
   assert.equal(prime('s4'), [[], undefined])
 })
 
+test('a window that opens after a change does not prime', () => {
+  const text = `${HEAD}steps:\n  - join: { endpoint: rx, group: $g }\n  - send: { id: s1, from: tx, count: 9, ipv4: { dst: $g }, while: [{ join: { id: late, endpoint: idle, group: $g } }] }\nexpect:\n  - delivered: { stream: s1, to: rx }\n  - delivered: { stream: s1, to: idle, after: late }\n`
+  const { plan, errors } = loadText(text)
+  assert.equal(errors, [])
+  const send = plan.stages[0]?.cases[0]?.steps[1]
+  assert.equal(send?.action === 'send' ? send.prime : undefined, ['n2-1'])
+})
+
 test('absence gets the delivery of the same stream as its control', () => {
   const [, absent] = caseNamed('igmp/v3-join').expect
   assert.equal(absent?.want, { stream: 's1', to: ['n2-2'], allowWeaker: true, control: { stream: 's1', to: ['n2-1'] } })
@@ -251,7 +266,7 @@ test('targets: what is not for this run is skipped with the reason', () => {
     plan.stages.map(({ target, cases }) => [target, cases.length]),
     [['bridge', 2]],
   )
-  assert.is(plan.skipped.length, 8)
+  assert.is(plan.skipped.length, 9)
   assert.is(plan.skipped[0]?.skipReason, 'for target reference; this run has bridge')
 })
 
@@ -259,7 +274,7 @@ test('filter', () => {
   const ids = (filter: string) => cases([GOOD], { filter }).map(({ id }) => id)
   assert.equal(ids('v3-join'), ['igmp/v3-join'])
   assert.equal(ids('covers:D36 or covers:F01'), ['lang/crowd', 'lang/rows[name=bad]'])
-  assert.equal(ids('lang !matrix and !(rows or steps)'), ['lang/crowd'])
+  assert.equal(ids('lang !matrix and !(rows or steps)'), ['lang/crowd', 'lang/stranger'])
   assert.equal(ids('level:extended'), ['lang/steps'])
   assert.equal(loadSuites([GOOD], { filter: 'levl:basic' }).errors[0]?.hint, 'did you mean `level`?')
 })

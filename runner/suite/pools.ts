@@ -1,4 +1,4 @@
-import type { QuerierGiven, TopologyGiven } from './header-schema.ts'
+import { type QuerierGiven, type TopologyGiven, UNDERLAY } from './header-schema.ts'
 import type { QuerierTimers, Topology } from './plan-types.ts'
 
 /** What one case on one target asks for. */
@@ -78,8 +78,9 @@ function poolTopology(members: readonly PoolWish[], timers: QuerierTimers): Topo
   const most = new Map<string, number>()
   for (const { topology } of members)
     for (const [node, count] of podsPerNode(topology)) most.set(node, Math.max(most.get(node) ?? 0, count))
-  const nodes = [...most.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-  const pods = nodes.flatMap(node =>
+  const places = [...most.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+  const nodes = places.filter(place => place !== UNDERLAY)
+  const pods = places.flatMap(node =>
     Array.from({ length: most.get(node) ?? 0 }, (_, k) => ({ name: `${node}-${k + 1}`, node })),
   )
   const first = members[0]!

@@ -80,7 +80,7 @@ export const PROGRAMS = table({
     command: (params, place) => tcpdump(params, place),
   },
   'http-server': {
-    about: 'serves an empty folder over HTTP: the unicast control that uses TCP',
+    about: 'answers GET / with 200: the unicast control that uses TCP',
     needs: 'http',
     params: () => schema({ port: port() }),
     command: (params, place) => ({
