@@ -1,49 +1,48 @@
-import { Worker } from 'node:worker_threads'
-import { Bell } from '../generators/linux/poll.ts'
-import type { Answer, Request, WorkerData } from './control-plane-worker.ts'
-import type { Datapath } from './datapath.ts'
+import type { ChildProcess } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { execa } from 'execa'
+import type { Answer, Request } from './control-plane-process.ts'
+import type { Datapath, DatapathHandle } from './datapath.ts'
 
-/** What keeps the nodes' subscriber tables in step: one agent a node, all in one thread that is not the caller's. */
+/** What keeps the nodes' subscriber tables in step: one agent a node, all in one process that is not the caller's. */
 export interface ControlPlane {
   /** Resolves when every membership change that had happened before the call has reached the other nodes' tables. */
   settled(): Promise<void>
   /** A node's agent dies and starts anew from the node's maps. */
   restart(node: string): Promise<void>
-  /** Before the datapaths are closed: the thread uses their file descriptors. */
+  /** Before the datapaths are closed: its process uses their file descriptors. */
   close(): Promise<void>
 }
 
 /** Starts it for datapaths that are attached; pods and groups may come and go afterwards. */
 export async function startControlPlane(datapaths: readonly Datapath[]): Promise<ControlPlane> {
-  const bell = new Bell()
-  const data: WorkerData = { handles: datapaths.map(datapath => datapath.handle()), bellFd: bell.fd }
-  const thread = new ControlPlaneThread(bell, data)
-  await thread.started
-  return thread
+  const plane = new ControlPlaneProcess(datapaths.map(datapath => datapath.handle()))
+  await plane.started
+  return plane
 }
 
-class ControlPlaneThread implements ControlPlane {
+/**
+ * A process of its own, which gets its owner's map and namespace descriptors as its standard streams 3 and up. Not a
+ * thread: koffi's finalizers crash a process in which a second environment that used it has been torn down.
+ */
+class ControlPlaneProcess implements ControlPlane {
   readonly started: Promise<void>
-  readonly #bell: Bell
-  readonly #worker: Worker
+  readonly #child: ChildProcess
   readonly #exit: Promise<void>
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
   #last = 0
   #failure: Error | undefined
   #closed = false
 
-  constructor(bell: Bell, data: WorkerData) {
-    this.#bell = bell
-    this.#worker = new Worker(...workerOf(data))
+  constructor(handles: readonly DatapathHandle[]) {
+    const { child, exit } = start(handles)
+    this.#child = child
     this.started = this.#answerTo(0)
-    this.#worker.on('message', (answer: Answer) => this.#receive(answer))
-    this.#worker.on('error', error => this.#fail(error instanceof Error ? error : new Error(String(error))))
-    this.#exit = new Promise(resolve => {
-      this.#worker.on('exit', () => {
-        this.#fail(new Error('the control plane has ended'))
-        resolve()
-      })
-    })
+    if (child.stdout)
+      createInterface({ input: child.stdout }).on('line', line => this.#receive(JSON.parse(line) as Answer))
+    child.stdin?.on('error', () => {})
+    this.#exit = exit.then(why => this.#fail(new Error(`the control plane has ended: ${why}`)))
   }
 
   async settled(): Promise<void> {
@@ -57,18 +56,14 @@ class ControlPlaneThread implements ControlPlane {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#worker.ref()
-    if (!this.#failure) await this.#ask({ id: ++this.#last, do: 'close' })
+    this.#child.stdin?.end()
     await this.#exit
-    this.#bell.close()
   }
 
   async #ask(request: Request): Promise<void> {
     if (this.#failure) throw this.#failure
     const answer = this.#answerTo(request.id)
-    this.#worker.ref()
-    this.#worker.postMessage(request)
-    this.#bell.ring()
+    this.#child.stdin?.write(`${JSON.stringify(request)}\n`)
     await answer
   }
 
@@ -79,8 +74,6 @@ class ControlPlaneThread implements ControlPlane {
   #receive(answer: Answer): void {
     const waiting = this.#waiting.get(answer.id)
     this.#waiting.delete(answer.id)
-    // An owner that forgets to close it must not keep the process alive.
-    if (this.#waiting.size === 0 && !this.#closed) this.#worker.unref()
     if (answer.error === undefined) waiting?.resolve()
     else waiting?.reject(new Error(answer.error))
   }
@@ -92,15 +85,39 @@ class ControlPlaneThread implements ControlPlane {
   }
 }
 
-/**
- * The TypeScript source needs its loader in the thread too, and `--import tsx` does not reach a worker's entry file; the
- * compiled file needs neither.
- */
-function workerOf(workerData: WorkerData): ConstructorParameters<typeof Worker> {
-  if (!import.meta.url.endsWith('.ts'))
-    return [new URL('./control-plane-worker.js', import.meta.url), { workerData, execArgv: [] }]
-  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'))
-  const file = JSON.stringify(new URL('./control-plane-worker.ts', import.meta.url).href)
-  const start = `import(${loader}).then(({ register }) => { register(); return import(${file}) })`
-  return [start, { workerData, eval: true, execArgv: [] }]
+const FIRST_PASSED_FD = 3
+
+/** Descriptors of this process become 3, 4, … of the child; the handles it gets speak of those. */
+function start(handles: readonly DatapathHandle[]): { child: ChildProcess; exit: Promise<string> } {
+  const passed: number[] = []
+  const pass = (fd: number): number => FIRST_PASSED_FD + passed.push(fd) - 1
+  const renumbered = handles.map(handle => renumber(handle, pass))
+  const child = execa(process.execPath, [...loader(), processFile(), JSON.stringify(renumbered)], {
+    stdio: ['pipe', 'pipe', 'inherit', ...passed],
+    buffer: false,
+    reject: false,
+    encoding: 'buffer',
+  })
+  return { child, exit: child.then(result => result.originalMessage ?? String(result.signal ?? result.exitCode)) }
+}
+
+function renumber(handle: DatapathHandle, pass: (fd: number) => number): DatapathHandle {
+  const maps = Object.fromEntries(Object.entries(handle.maps).map(([name, fd]) => [name, pass(fd)]))
+  return {
+    ...handle,
+    commands: { program: pass(handle.commands.program), slots: pass(handle.commands.slots) },
+    maps: maps as DatapathHandle['maps'],
+    ...(handle.netnsFd === undefined ? {} : { netnsFd: pass(handle.netnsFd) }),
+  }
+}
+
+/** The TypeScript source needs its loader in the child too. */
+function loader(): string[] {
+  return import.meta.url.endsWith('.ts') ? ['--import', import.meta.resolve('tsx/esm')] : []
+}
+
+function processFile(): string {
+  return fileURLToPath(
+    new URL(`./control-plane-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
+  )
 }

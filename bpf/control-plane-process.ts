@@ -1,9 +1,9 @@
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { Bell, waitReadable } from '../generators/linux/poll.ts'
+import { readSync, writeSync } from 'node:fs'
+import { waitReadable } from '../generators/linux/poll.ts'
 import type { DatapathHandle } from './datapath.ts'
 import { NodeAgent, type Surroundings } from './node-agent.ts'
 
-/** What the main thread asks; every request is answered once, in order. */
+/** What the owner asks, one JSON object a line on standard input; every request is answered once, in order, on standard output. */
 export type Request = { id: number; do: 'settle' | 'close' } | { id: number; do: 'restart'; node: string }
 
 export interface Answer {
@@ -11,43 +11,44 @@ export interface Answer {
   error?: string
 }
 
-export interface WorkerData {
-  handles: DatapathHandle[]
-  bellFd: number
-}
+const STDIN = 0
+const STDOUT = 1
+const WAIT_MS = 1000
 
-/** Native calls cannot be interrupted: at most this long until `terminate` is heard. */
-const WAIT_MS = 50
-
-/** The agents of all nodes in one thread that blocks in poll(2) and never returns to an event loop. */
-class Worker {
-  readonly #port: MessagePort
-  readonly #bell: Bell
+/** The agents of all nodes in one process that blocks in poll(2) and never returns to an event loop. */
+class Agents {
   readonly #agents = new Map<string, NodeAgent>()
   readonly #timers: { dueMs: number; run: () => void }[] = []
   readonly #surroundings: Surroundings = {
     others: agent => [...this.#agents.values()].filter(other => other !== agent),
     after: (delayMs, run) => this.#after(delayMs, run),
   }
+  readonly #input = Buffer.alloc(65_536)
+  #pending = ''
   #running = true
 
-  constructor(port: MessagePort, data: WorkerData) {
-    this.#port = port
-    this.#bell = new Bell(data.bellFd)
-    for (const handle of data.handles) this.#agents.set(handle.name, new NodeAgent(handle, this.#surroundings))
+  constructor(handles: readonly DatapathHandle[]) {
+    for (const handle of handles) this.#agents.set(handle.name, new NodeAgent(handle, this.#surroundings))
     for (const agent of this.#agents.values()) agent.start()
   }
 
   run(): void {
     while (this.#running) {
-      const fds = [this.#bell.fd, ...[...this.#agents.values()].flatMap(agent => agent.fds)]
-      waitReadable(fds, this.#untilNextTimerMs())
-      this.#bell.hush()
+      const fds = [STDIN, ...[...this.#agents.values()].flatMap(agent => agent.fds)]
+      const ready = waitReadable(fds, this.#untilNextTimerMs())
       for (const agent of this.#agents.values()) agent.drain()
       this.#runTimers()
-      for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port))
-        this.#answer(next.message as Request)
+      if (ready.has(STDIN)) this.#read()
     }
+  }
+
+  /** The end of the input is the end of the owner, however it ended. */
+  #read(): void {
+    const length = readSync(STDIN, this.#input)
+    if (length === 0) this.#close()
+    const lines = (this.#pending + this.#input.toString('utf8', 0, length)).split('\n')
+    this.#pending = lines.pop() ?? ''
+    for (const line of lines) this.#answer(JSON.parse(line) as Request)
   }
 
   #answer(request: Request): void {
@@ -57,7 +58,7 @@ class Worker {
     } catch (error) {
       answer.error = error instanceof Error ? (error.stack ?? error.message) : String(error)
     }
-    this.#port.postMessage(answer)
+    say(answer)
   }
 
   #serve(request: Request): void {
@@ -119,10 +120,14 @@ class Worker {
   }
 }
 
-if (!parentPort) throw new Error('control-plane-worker.ts is the body of a worker thread')
-const worker = new Worker(parentPort, workerData as WorkerData)
-const ready: Answer = { id: 0 }
-parentPort.postMessage(ready)
-worker.run()
-// Nothing is listened to any more: the thread ends.
-parentPort.close()
+function say(answer: Answer): void {
+  writeSync(STDOUT, `${JSON.stringify(answer)}\n`)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+
+const agents = new Agents(JSON.parse(process.argv[2] ?? '[]') as DatapathHandle[])
+say({ id: 0 })
+agents.run()
+// The owner decides when it ends: Ctrl-C goes to the whole foreground group.
+process.exit()
