@@ -11,6 +11,7 @@
 #define EINVAL 22
 #define ENETDOWN 100
 #define ENODEV 19
+#define NET_XMIT_CN 2 /* what the queue of a device that is down says */
 
 /* skb->mark of a packet between two slices: number of the next slice, then the ifindex it first came from. */
 #define SLICE_SHIFT 24
@@ -46,7 +47,9 @@ static __always_inline bool wants(struct mcast_table *table, struct mcast_member
 /* A copy that fails costs its member that copy, has a name, and nobody else notices. */
 static __noinline int count_failed_copy(long error)
 {
-	if (error > 0)
+	if (error == NET_XMIT_CN)
+		count_drop(DROP_MEMBER_DOWN);
+	else if (error > 0)
 		count_drop(DROP_MEMBER_QUEUE_FULL);
 	else if (error == -EINVAL || error == -ENODEV)
 		count_drop(DROP_MEMBER_GONE);
@@ -171,7 +174,7 @@ static long leak_to_pod(void *map, __u32 *ifindex, struct mcast_pod *pod, struct
 
 static __always_inline void leak_to_pods(struct __sk_buff *skb, struct mcast_table *table, __u32 ingress)
 {
-	struct leak leak = { .skb = skb, .table = table, .ingress = ingress, .left = 64 };
+	struct leak leak = { .skb = skb, .table = table, .ingress = ingress, .left = 64 + some_zero };
 
 	bpf_for_each_map_elem(&pods, leak_to_pod, &leak, 0);
 }

@@ -50,6 +50,13 @@ struct {
 	__type(value, __u8);
 } fresh SEC(".maps");
 
+/*
+ * 0, which the verifier does not know. Kernels before 6.7 verify the callback of bpf_loop once, with the context as it is
+ * before the first turn, and remove the branches that a constant there rules out: what changes from turn to turn and is
+ * branched on must not start as a constant.
+ */
+static volatile __u32 some_zero;
+
 #define LOCK_TRIES (1 << 20)
 #define LIST_MAX 4096
 
@@ -106,7 +113,7 @@ static long look_at_row(__u32 i, struct row_search *search)
 /* The row of `target`, or NULL. */
 static __always_inline struct mcast_member *find_row(struct mcast_table *table, __u32 target)
 {
-	struct row_search search = { .table = table, .target = target };
+	struct row_search search = { .table = table, .target = target, .free = some_zero };
 
 	bpf_loop(table->rows, look_at_row, &search, 0);
 	if (!search.found)
@@ -117,7 +124,7 @@ static __always_inline struct mcast_member *find_row(struct mcast_table *table, 
 /* The row of `target`, made if need be; NULL: the group is full. */
 static __noinline struct mcast_member *hold_row(struct mcast_table *table, __u32 target)
 {
-	struct row_search search = { .table = table, .target = target };
+	struct row_search search = { .table = table, .target = target, .free = some_zero };
 	__u32 limit = FAULT(MEMBER_LIMIT_OFF_BY_ONE) ? MCAST_MEMBERS_MAX - 1 : MCAST_MEMBERS_MAX;
 	struct mcast_member *row;
 
@@ -341,9 +348,8 @@ static long walk_source(__u32 i, struct source_walk *walk)
 static __always_inline void walk_sources(struct source_walk *walk)
 {
 	walk->key.source = walk->host->first;
-	walk->previous = 0;
-	if (walk->key.source)
-		bpf_loop(LIST_MAX, walk_source, walk, 0);
+	walk->previous = some_zero;
+	bpf_loop(LIST_MAX, walk_source, walk, 0);
 }
 
 /* A host in INCLUDE mode without sources wants nothing: its state goes, then the row if it was the veth's last host. */

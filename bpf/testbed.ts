@@ -7,6 +7,9 @@ import { Bed, type BedNode, type BedPod } from '../runner/target/bed.ts'
 import { type ControlPlane, startControlPlane } from './control-plane.ts'
 import { Datapath, type DatapathOptions } from './datapath.ts'
 
+const GUARD = '239.255.255.250'
+const GUARD_TIMEOUT_MS = 5_000
+
 /** A frame as a test's tap saw it. */
 export interface Sighting {
   place: string
@@ -19,6 +22,7 @@ export class Testbed {
   readonly bed: Bed
   readonly datapaths = new Map<string, Datapath>()
   controlPlane: ControlPlane | undefined
+  #guards = 0
   readonly #emitters = new Map<string, PacketEmitter>()
   readonly #rings: { ring: PacketRing; nameOf: (ifindex: number) => string | undefined }[] = []
 
@@ -32,8 +36,8 @@ export class Testbed {
     const topology = { nodes, pods: Object.entries(pods).map(([name, node]) => ({ name, node })) }
     const testbed = new Testbed(await Bed.create(topology))
     try {
-      await testbed.load(options)
       testbed.#openTaps()
+      await testbed.load(options)
       return testbed
     } catch (error) {
       await testbed.close()
@@ -51,6 +55,7 @@ export class Testbed {
     }
     for (const pod of this.bed.pods.values()) this.attach(pod)
     this.controlPlane = await startControlPlane([...this.datapaths.values()])
+    await this.#guard()
   }
 
   attach(pod: BedPod): void {
@@ -78,6 +83,13 @@ export class Testbed {
 
   node(name: string): BedNode {
     return known(this.bed.nodes.get(name), name)
+  }
+
+  /** Every pod joins the guard group, so that a guard datagram can show that what was sent before it has arrived. */
+  async #guard(): Promise<void> {
+    this.enable(GUARD)
+    for (const pod of this.bed.pods.keys()) this.igmp(pod, { type: 0x16, group: parseIpv4(GUARD) })
+    await this.controlPlane?.settled()
   }
 
   enable(group: string): void {
@@ -110,25 +122,46 @@ export class Testbed {
     this.send(pod, { ipv4, udp: { srcPort: 4000, dstPort: 5001 }, payload: Buffer.from(text).toString('hex') })
   }
 
-  /** What arrived at any tap since the last call, oldest first; frames that castproof's own bed does not make are rare. */
-  sightings(): Sighting[] {
+  /**
+   * What arrived at any tap since the last call, oldest first, once a guard datagram that `from` sends after it has reached
+   * every other pod. `n1/eth0` shows what leaves the node, a pod what reaches it.
+   */
+  sightings(from: string): Sighting[] {
     const seen: Sighting[] = []
-    for (const { ring, nameOf } of this.#rings)
-      ring.drainAll((bytes, at, length, _original, seconds, nanoseconds, ifindex, direction) => {
-        const name = nameOf(ifindex)
-        if (name === undefined || (direction === 2) !== name.endsWith('/eth0')) return
-        const hex = Buffer.from(bytes.subarray(at, at + length)).toString('hex')
-        seen.push({ place: name, hex, timeNs: (seconds % 1000) * 1e9 + nanoseconds })
-      })
-    return seen.sort((a, b) => a.timeNs - b.timeNs)
+    const text = `guard ${++this.#guards}`
+    const missing = new Set([...this.bed.pods.keys()].filter(pod => pod !== from && !this.deaf.has(pod)))
+    const deadline = performance.now() + GUARD_TIMEOUT_MS
+    while (missing.size > 0) {
+      if (performance.now() > deadline) throw new Error(`the guard has not reached ${[...missing].join(', ')}`)
+      this.udp(from, GUARD, text)
+      this.#drain(seen)
+      const guards = seen.filter(({ hex }) => hex.includes(Buffer.from(text).toString('hex')))
+      for (const { place } of guards) missing.delete(place)
+    }
+    const isGuard = (hex: string) => hex.includes(Buffer.from('guard ').toString('hex'))
+    return seen.filter(({ hex }) => !isGuard(hex)).sort((a, b) => a.timeNs - b.timeNs)
   }
 
-  /** Where a text arrived, and how often: pods by name, `n1/eth0` for a tunnel packet leaving n1. */
-  arrivals(text: string): Record<string, number> {
+  /** Pods that the guard cannot reach: those whose link is down. */
+  readonly deaf = new Set<string>()
+
+  #drain(seen: Sighting[]): void {
+    for (const { ring, nameOf } of this.#rings)
+      ring.drainAll((bytes, at, length, _original, seconds, nanoseconds, ifindex, direction) => {
+        const place = nameOf(ifindex)
+        if (place === undefined || (direction === 2) !== place.endsWith('/eth0')) return
+        const hex = Buffer.from(bytes.subarray(at, at + length)).toString('hex')
+        seen.push({ place, hex, timeNs: (seconds % 1000) * 1e9 + nanoseconds })
+      })
+  }
+
+  /** Where frames that carry a text arrived, and how often. */
+  arrivals(text: string, from: string): Record<string, number> {
     const wanted = Buffer.from(text).toString('hex')
     const counts: Record<string, number> = {}
-    for (const { place, hex } of this.sightings()) if (hex.includes(wanted)) counts[place] = (counts[place] ?? 0) + 1
-    return counts
+    const found = this.sightings(from).filter(({ hex }) => hex.includes(wanted))
+    for (const { place } of found) counts[place] = (counts[place] ?? 0) + 1
+    return Object.fromEntries(Object.entries(counts).sort())
   }
 
   async close(): Promise<void> {
