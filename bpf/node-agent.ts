@@ -27,6 +27,7 @@ export class NodeAgent {
   readonly handle: DatapathHandle
   /** Groups with members on this node, as told to the others, and how many pods that was. */
   readonly published = new Map<number, number>()
+  readonly #local = new Map<number, number>()
   readonly #surroundings: Surroundings
   readonly #events: BpfRing
   readonly #late: BpfRing
@@ -74,7 +75,7 @@ export class NodeAgent {
 
   resync(): void {
     this.#lost = this.#lostEvents()
-    const before = new Set(this.published.keys())
+    const before = new Set(this.#local.keys())
     for (const group of readGroups(this.handle.maps)) {
       const table = readTable(this.handle.maps, group)
       if (!table) continue
@@ -121,18 +122,20 @@ export class NodeAgent {
   }
 
   #publish(group: number, pods: number): void {
-    const before = this.published.get(group) ?? 0
-    if (pods > 0) this.published.set(group, pods)
-    else this.published.delete(group)
+    const before = this.#local.get(group) ?? 0
+    this.#local.set(group, pods)
     // How many pods is nobody's business, unless a fault sends one tunnel packet for each.
     if (pods > 0 === before > 0 && !this.#has('tunnel-per-pod')) return
     if (pods > 0 ? this.#has('remote-join-lost') : this.#has('remote-leave-ignored')) return
     if (pods > 0 && this.#has('remote-join-late'))
-      this.#surroundings.after(REMOTE_JOIN_LATE_MS, () => this.#tell(group, this.published.get(group) ?? 0))
+      this.#surroundings.after(REMOTE_JOIN_LATE_MS, () => this.#tell(group, this.#local.get(group) ?? 0))
     else this.#tell(group, pods)
   }
 
   #tell(group: number, pods: number): void {
+    if (this.#closed) return
+    if (pods > 0) this.published.set(group, pods)
+    else this.published.delete(group)
     for (const other of this.#surroundings.others(this)) other.setNode(group, this.handle.address, pods)
   }
 

@@ -155,6 +155,13 @@ export class Testbed {
       })
   }
 
+  /** What arrived since the last call, with no guard after it. */
+  received(): Sighting[] {
+    const seen: Sighting[] = []
+    this.#drain(seen)
+    return seen
+  }
+
   /** Where frames that carry a text arrived, and how often. */
   arrivals(text: string, from: string): Record<string, number> {
     const wanted = Buffer.from(text).toString('hex')
