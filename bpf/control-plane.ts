@@ -1,7 +1,6 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { execa } from 'execa'
 import type { Answer, Request } from './control-plane-process.ts'
 import type { Datapath, DatapathHandle } from './datapath.ts'
 
@@ -87,26 +86,31 @@ class ControlPlaneProcess implements ControlPlane {
 
 const FIRST_PASSED_FD = 3
 
-/** Descriptors of this process become 3, 4, … of the child; the handles it gets speak of those. */
+/**
+ * Descriptors of this process become 3, 4, … of the child; the handles it gets speak of those. Not by execa, whose types
+ * know no descriptor beyond 2.
+ */
 function start(handles: readonly DatapathHandle[]): { child: ChildProcess; exit: Promise<string> } {
   const passed: number[] = []
   const pass = (fd: number): number => FIRST_PASSED_FD + passed.push(fd) - 1
   const renumbered = handles.map(handle => renumber(handle, pass))
-  const child = execa(process.execPath, [...loader(), processFile(), JSON.stringify(renumbered)], {
+  const child = spawn(process.execPath, [...loader(), processFile(), JSON.stringify(renumbered)], {
     stdio: ['pipe', 'pipe', 'inherit', ...passed],
-    buffer: false,
-    reject: false,
-    encoding: 'buffer',
   })
-  return { child, exit: child.then(result => result.originalMessage ?? String(result.signal ?? result.exitCode)) }
+  const exit = new Promise<string>(resolve => {
+    child.on('error', error => resolve(error.message))
+    child.on('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
+  })
+  return { child, exit }
 }
 
 function renumber(handle: DatapathHandle, pass: (fd: number) => number): DatapathHandle {
-  const maps = Object.fromEntries(Object.entries(handle.maps).map(([name, fd]) => [name, pass(fd)]))
+  const maps = { ...handle.maps }
+  for (const name of Object.keys(maps) as (keyof typeof maps)[]) maps[name] = pass(maps[name])
   return {
     ...handle,
     commands: { program: pass(handle.commands.program), slots: pass(handle.commands.slots) },
-    maps: maps as DatapathHandle['maps'],
+    maps,
     ...(handle.netnsFd === undefined ? {} : { netnsFd: pass(handle.netnsFd) }),
   }
 }
