@@ -32,8 +32,7 @@ export function giveCommand(channel: CommandChannel, slot: number, command: Comm
   packet.writeUInt32LE(command.pods ?? 0, LAYOUT.mcast_command.pods)
   packet.writeUInt32LE(slot, LAYOUT.mcast_command.slot)
   packet.writeUInt32LE(sequence, LAYOUT.mcast_command.sequence)
-  if (testRun(channel.program, packet).verdict !== 0)
-    throw new Error(`the datapath does not take command ${command.kind}`)
+  run(channel, packet, command.kind)
   return waitUntilDone(channel, slot, sequence)
 }
 
@@ -41,7 +40,12 @@ export function giveCommand(channel: CommandChannel, slot: number, command: Comm
 export function kick(channel: CommandChannel, kind: number): void {
   const packet = Buffer.alloc(LAYOUT.mcast_command.sizeBytes)
   packet.writeUInt32LE(kind, LAYOUT.mcast_command.kind)
-  if (testRun(channel.program, packet).verdict !== 0) throw new Error(`the datapath does not take command ${kind}`)
+  run(channel, packet, kind)
+}
+
+function run(channel: CommandChannel, packet: Buffer, kind: number): void {
+  const error = testRun(channel.program, packet).verdict | 0
+  if (error !== 0) throw new Error(`the datapath does not take command ${kind}: error ${-error}`)
 }
 
 function waitUntilDone(channel: CommandChannel, slot: number, number: number): boolean {

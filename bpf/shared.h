@@ -9,7 +9,8 @@
 #define MCAST_MEMBERS_MAX 1024
 #define MCAST_NODES_MAX 1024
 #define MCAST_PODS_MAX 4096
-#define MCAST_HOSTS_MAX (1 << 18)
+/* A sweep looks at every bucket, filled or not. */
+#define MCAST_HOSTS_MAX (1 << 16)
 #define MCAST_SOURCES_MAX (1 << 17)
 #define LATE_BYTES_MAX 1600
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { buildFrame } from '../generators/frame.ts'
 import type { FrameSpec, IgmpFields } from '../generators/frame-spec.ts'
 import { PacketEmitter } from '../generators/linux/packet-emitter.ts'
@@ -128,18 +129,25 @@ export class Testbed {
    */
   sightings(from: string): Sighting[] {
     const seen: Sighting[] = []
-    const text = `guard ${++this.#guards}`
+    // The last octet is for the fault that changes it.
+    const text = `guard ${++this.#guards} `
     const missing = new Set([...this.bed.pods.keys()].filter(pod => pod !== from && !this.deaf.has(pod)))
     const deadline = performance.now() + GUARD_TIMEOUT_MS
     while (missing.size > 0) {
       if (performance.now() > deadline) throw new Error(`the guard has not reached ${[...missing].join(', ')}`)
       this.udp(from, GUARD, text)
       this.#drain(seen)
-      const guards = seen.filter(({ hex }) => hex.includes(Buffer.from(text).toString('hex')))
+      const wanted = Buffer.from(text).toString('hex').slice(0, -2)
+      const guards = seen.filter(({ hex }) => hex.includes(wanted))
       for (const { place } of guards) missing.delete(place)
     }
     const isGuard = (hex: string) => hex.includes(Buffer.from('guard ').toString('hex'))
     return seen.filter(({ hex }) => !isGuard(hex)).sort((a, b) => a.timeNs - b.timeNs)
+  }
+
+  /** In the current namespace. */
+  setLink(name: string, state: 'up' | 'down'): void {
+    execFileSync('ip', ['link', 'set', name, state])
   }
 
   /** Pods that the guard cannot reach: those whose link is down. */

@@ -11,6 +11,7 @@
 #define COMMAND_SLOTS 4
 #define AGEING_TICK_NS 5000000ULL
 #define CLOCK_MONOTONIC 1
+#define EBUSY 16
 
 struct command_slot {
 	struct bpf_timer timer;
@@ -72,6 +73,7 @@ static long expire_host(void *map, struct mcast_host_key *key, struct mcast_host
 		walk.blocked_op = OP_DELETE;
 		walk_sources(&walk);
 	}
+	note_expiry(host->expires_ns);
 	forget_if_idle(table, walk.row, host, &copy);
 	return 0;
 }
@@ -80,7 +82,9 @@ static int age(void *map, __u32 *key, struct ageing *value)
 {
 	__u64 now = bpf_ktime_get_ns();
 
-	if (!FAULT(NO_AGEING) && lock_state()) {
+	/* Every sweep looks at all hosts: only when a timer may have run out. */
+	if (!FAULT(NO_AGEING) && next_expiry_ns && next_expiry_ns <= now && lock_state()) {
+		next_expiry_ns = 0;
 		bpf_for_each_map_elem(&hosts, expire_host, &now, 0);
 		unlock_state();
 	}
@@ -208,22 +212,29 @@ static int run_command(void *map, __u32 *key, struct command_slot *slot)
 	return 0;
 }
 
+/* 0, or an error of the helper that refused. */
 static __always_inline int take_command(struct __sk_buff *skb)
 {
 	struct mcast_command command;
 	struct command_slot *slot;
+	long error;
 
-	if (bpf_skb_load_bytes(skb, 0, &command, sizeof(command)))
-		return 1;
+	error = bpf_skb_load_bytes(skb, 0, &command, sizeof(command));
+	if (error)
+		return error;
 	if (command.kind == COMMAND_START_AGEING)
 		return start_ageing();
 	slot = bpf_map_lookup_elem(&commands, &command.slot);
 	if (!slot)
 		return 1;
 	slot->command = command;
-	bpf_timer_init(&slot->timer, &commands, CLOCK_MONOTONIC);
-	bpf_timer_set_callback(&slot->timer, run_command);
-	return bpf_timer_start(&slot->timer, 0, 0) != 0;
+	error = bpf_timer_init(&slot->timer, &commands, CLOCK_MONOTONIC);
+	if (error && error != -EBUSY) /* busy: initialised before */
+		return error;
+	error = bpf_timer_set_callback(&slot->timer, run_command);
+	if (error)
+		return error;
+	return bpf_timer_start(&slot->timer, 0, 0);
 }
 
 #endif

@@ -262,6 +262,7 @@ static __always_inline void run_group_timer(struct report *report, struct mcast_
 {
 	if (report->transition.timer == TIMER_START && config.membership_interval_ns) {
 		host->expires_ns = report->now + config.membership_interval_ns;
+		note_expiry(host->expires_ns);
 	} else if (report->transition.timer == TIMER_QUERY && config.membership_interval_ns) {
 		lower_timer(&host->expires_ns, report->now);
 		emit_event(EVENT_QUERY, report->group, report->ifindex, 0);
@@ -323,6 +324,7 @@ static __noinline int apply_transition(struct report *report, struct mcast_table
 				free_row(table, apply.row);
 			return 0;
 		}
+		host_count++;
 		apply.host = bpf_map_lookup_elem(&hosts, &key);
 		if (!apply.host)
 			return 0;

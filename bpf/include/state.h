@@ -62,6 +62,9 @@ static volatile __u32 some_zero;
 
 /* bpf_spin_lock forbids the helpers that a change needs. All holders run in softirq, so none interrupts another. */
 static __u32 state_locked;
+static __u32 host_count;
+/* No timer runs out earlier; 0: none runs. */
+static __u64 next_expiry_ns;
 /* Numbers the records: what a record lists carries its number. */
 static __u64 last_mark;
 
@@ -261,6 +264,12 @@ enum source_op {
 	OP_NONE, /* not there, not made */
 };
 
+static __always_inline void note_expiry(__u64 expires_ns)
+{
+	if (expires_ns && (!next_expiry_ns || expires_ns < next_expiry_ns))
+		next_expiry_ns = expires_ns;
+}
+
 static __always_inline bool lower_timer(__u64 *expires_ns, __u64 now)
 {
 	__u64 limit = now + config.last_member_query_time_ns;
@@ -268,6 +277,7 @@ static __always_inline bool lower_timer(__u64 *expires_ns, __u64 now)
 	if (*expires_ns && *expires_ns <= limit)
 		return false;
 	*expires_ns = limit;
+	note_expiry(limit);
 	return true;
 }
 
@@ -340,6 +350,7 @@ static long walk_source(__u32 i, struct source_walk *walk)
 			source->counted = counted;
 		}
 		walk->previous = key.source;
+		note_expiry(source->expires_ns);
 	}
 	walk->key.source = next;
 	return 0;
@@ -356,8 +367,8 @@ static __always_inline void walk_sources(struct source_walk *walk)
 static __always_inline void forget_if_idle(struct mcast_table *table, struct mcast_member *row,
 					   struct mcast_host *host, struct mcast_host_key *key)
 {
-	if (host->mode == MODE_INCLUDE && !host->first)
-		bpf_map_delete_elem(&hosts, key);
+	if (host->mode == MODE_INCLUDE && !host->first && !bpf_map_delete_elem(&hosts, key))
+		host_count--;
 	if (!row->exclude_hosts && !row->filters)
 		free_row(table, row);
 }
@@ -403,6 +414,8 @@ static __always_inline void remove_hosts(__be32 group, __u32 ifindex)
 {
 	struct host_sweep sweep = { .group = group, .ifindex = ifindex };
 
+	if (!host_count)
+		return;
 	bpf_for_each_map_elem(&hosts, sweep_host, &sweep, 0);
 }
 
