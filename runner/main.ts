@@ -17,4 +17,4 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 const { stdout, stderr, env } = process
-process.exitCode = await cli(process.argv.slice(2), { stdout, stderr, env, cwd: process.cwd(), signal: stop.signal })
+process.exit(await cli(process.argv.slice(2), { stdout, stderr, env, cwd: process.cwd(), signal: stop.signal }))
