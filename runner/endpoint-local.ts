@@ -1,5 +1,6 @@
 import { IgmpHosts } from '../generators/igmp-host.ts'
 import { SocketMemberships } from '../generators/linux/multicast-socket.ts'
+import { openPacketSocket, type PacketSocket, SendBatch } from '../generators/linux/packet-sender.ts'
 import type { CompiledStream } from '../generators/stream.ts'
 import { openAfPacketEngine } from '../generators/transmit/afpacket.ts'
 import type { Engine, SendRecord, SentReport } from '../generators/transmit/engine.ts'
@@ -7,12 +8,16 @@ import type { Endpoint, Membership } from './endpoint.ts'
 import { type ProgramEvent, type RunningProgram, startProgram } from './programs-run.ts'
 import type { BedPod } from './target/bed.ts'
 
+const SEND_TRIES = 10_000
+
 /** An endpoint of this process: sockets opened inside the pod's namespace, no agent in between. */
 export class LocalEndpoint implements Endpoint {
   readonly pod: string
   private readonly bed: BedPod
   private engine: { record: SendRecord; engine: Engine } | undefined
-  private hosts: IgmpHosts | undefined
+  private readonly emulators = new Map<string, IgmpHosts>()
+  private socket: PacketSocket | undefined
+  private trouble: unknown
   private sockets: SocketMemberships | undefined
   private readonly programs = new Set<RunningProgram>()
 
@@ -23,23 +28,69 @@ export class LocalEndpoint implements Endpoint {
 
   async join(membership: Membership): Promise<void> {
     const { group, filter } = membership
-    if (membership.via === 'emulator') return this.emulator().join(membership)
+    if (membership.via === 'emulator') {
+      const hosts = this.emulator(membership)
+      for (const address of this.addressesOf(membership)) hosts.join(address, group, filter)
+      return
+    }
     this.sockets ??= new SocketMemberships(this.bed.ns, this.bed.address)
     this.sockets.join(group, filter)
   }
 
-  async leave({ group, hosts }: Pick<Membership, 'group' | 'hosts'>): Promise<void> {
-    this.sockets?.leave(group)
-    this.hosts?.leave(group, hosts)
+  async leave(membership: Pick<Membership, 'group' | 'hosts'>): Promise<void> {
+    this.sockets?.leave(membership.group)
+    for (const emulator of this.emulators.values()) {
+      for (const address of this.addressesOf(membership)) {
+        if (emulator.has(address) && isMember(emulator.state(address), membership.group))
+          emulator.leave(address, membership.group)
+      }
+    }
   }
 
-  private emulator(): IgmpHosts {
-    const { ns, podIndex: ifindex, mac, address } = this.bed
-    this.hosts ??= new IgmpHosts({ ns, ifindex, mac, address })
-    return this.hosts
+  /** A frame that came in at the pod: queries and others' reports reach the emulated hosts. */
+  heard(frame: Uint8Array): void {
+    for (const emulator of this.emulators.values()) emulator.receive(frame)
   }
 
-  send(streams: readonly CompiledStream[], record: SendRecord, stop: AbortSignal): Promise<SentReport[]> {
+  private addressesOf({ hosts }: Pick<Membership, 'hosts'>): readonly number[] {
+    return hosts.length > 0 ? hosts : [this.bed.address]
+  }
+
+  /** Hosts of one kind. The same address may be a v2 host to one case and a v3 host to another: groups differ. */
+  private emulator(membership: Membership): IgmpHosts {
+    const { igmpVersion: version, robustness, answers } = membership
+    const kind = JSON.stringify([version, robustness, answers])
+    const known = this.emulators.get(kind) ?? this.newEmulator(kind)
+    for (const address of this.addressesOf(membership)) {
+      if (!known.has(address)) known.add({ address, mac: this.bed.mac, version, robustness, answers })
+    }
+    return known
+  }
+
+  private newEmulator(kind: string): IgmpHosts {
+    const emulator = new IgmpHosts({ send: frame => this.sendFrame(frame), onError: error => this.failed(error) })
+    this.emulators.set(kind, emulator)
+    return emulator
+  }
+
+  /** A timer has nobody to throw to: the next thing asked of this endpoint does. */
+  private failed(error: unknown): void {
+    this.trouble ??= error
+  }
+
+  private sendFrame(frame: Uint8Array): void {
+    const { ns, podInterface } = this.bed
+    this.socket ??= openPacketSocket({ ns, interface: podInterface })
+    const batch = new SendBatch(1, frame.length)
+    batch.frames.set(frame)
+    batch.setLength(0, frame.length)
+    for (let tries = 0; batch.send(this.socket.fd, 0, 1) === 0; tries++) {
+      if (tries === SEND_TRIES) throw new Error(`${this.pod}: the interface takes no frame`)
+    }
+  }
+
+  async send(streams: readonly CompiledStream[], record: SendRecord, stop: AbortSignal): Promise<SentReport[]> {
+    if (this.trouble !== undefined) throw this.trouble
     if (this.engine?.record !== record) {
       this.engine?.engine.close()
       const { ns, podInterface } = this.bed
@@ -62,8 +113,15 @@ export class LocalEndpoint implements Endpoint {
     await Promise.all([...this.programs].map(program => program.stop()))
     this.programs.clear()
     this.sockets?.close()
-    this.hosts?.close()
+    for (const emulator of this.emulators.values()) emulator.close()
+    this.emulators.clear()
+    this.socket?.close()
+    this.socket = undefined
     this.engine?.engine.close()
     this.engine = undefined
   }
+}
+
+function isMember(state: { memberships(): number[] }, group: number): boolean {
+  return state.memberships().includes(group)
 }

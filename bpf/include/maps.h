@@ -13,7 +13,7 @@
 #include "../faults.h"
 
 /* In a section of its own, so that user space knows where each constant is. */
-const volatile struct mcast_config config SEC(".rodata.config") = { .vni = 2, .slice_members = 64 };
+const volatile struct mcast_config config SEC(".rodata.config") = { .vni = 2, .slice_members = 32 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

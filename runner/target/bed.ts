@@ -11,6 +11,10 @@ const POD_MTU_BYTES = 1500
 /** Leaves room for one level of VXLAN (50 bytes) around a full-size pod packet: nothing fragments on the underlay. */
 const UNDERLAY_MTU_BYTES = 1600
 export const OVERLAY_UDP_PORT = 8472
+/** As a pod's node: not on any node but on the wire between them, where a stranger would stand. */
+export const UNDERLAY = 'underlay'
+/** Strangers' addresses are in the nodes' network, and no node's. */
+const STRANGERS = 0x0ae0c800
 const GATEWAY = '169.254.1.1'
 
 export interface BedNode {
@@ -48,6 +52,7 @@ export class Bed {
   private readonly topology: Topology
   private readonly prefix: string | undefined
   private readonly namespaces: { ns: Netns; name: string | undefined }[] = []
+  private underlay: BedNode | undefined
   private readonly podNamespaces = new Map<string, Netns>()
 
   private constructor(topology: Topology, prefix: string | undefined) {
@@ -69,7 +74,8 @@ export class Bed {
   }
 
   private async makeNodes(): Promise<void> {
-    const underlay = await this.namespace('underlay')
+    const underlay = await this.namespace(UNDERLAY)
+    this.underlay = { name: UNDERLAY, address: 0, ns: underlay, uplinkIndex: 0, overlayIndex: 0, podNetwork: STRANGERS }
     const names = this.topology.nodes
     for (const [i, name] of names.entries()) {
       const ns = await this.namespace(name)
@@ -117,7 +123,8 @@ export class Bed {
   async makePods(names: readonly string[]): Promise<BedPod[]> {
     const wanted = new Set(names)
     const made: BedPod[] = []
-    for (const node of this.nodes.values()) {
+    const places = this.underlay ? [...this.nodes.values(), this.underlay] : []
+    for (const node of places) {
       const all = this.topology.pods.filter(pod => pod.node === node.name)
       const shared = all.length > SHARED_NAMESPACE_ABOVE
       for (const [k, pod] of all.entries())
@@ -177,9 +184,13 @@ export class Bed {
     return ns
   }
 
-  /** Every namespace, for taps: node namespaces and pod namespaces, each once. */
   get nodeList(): BedNode[] {
     return [...this.nodes.values()]
+  }
+
+  /** Pods that a node has, and the SUT serves; the others are strangers on the underlay. */
+  get servedPods(): BedPod[] {
+    return [...this.pods.values()].filter(pod => pod.node.name !== UNDERLAY)
   }
 
   async close(): Promise<void> {
@@ -201,11 +212,13 @@ function nodeMac(node: BedNode): number {
 
 async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {
   if (pods.length === 0) return
+  const stranger = node.name === UNDERLAY
+  const mtu = `mtu ${stranger ? UNDERLAY_MTU_BYTES : POD_MTU_BYTES}`
   await ip(
     node.ns,
     pods.flatMap(pod => [
-      `link add ${pod.nodeInterface} address ${formatMac(pod.nodeMac)} mtu ${POD_MTU_BYTES} type veth peer name ${pod.podInterface} address ${formatMac(pod.mac)} mtu ${POD_MTU_BYTES} netns ${pod.ns.path}`,
-      `link set ${pod.nodeInterface} up`,
+      `link add ${pod.nodeInterface} address ${formatMac(pod.nodeMac)} ${mtu} type veth peer name ${pod.podInterface} address ${formatMac(pod.mac)} ${mtu} netns ${pod.ns.path}`,
+      `link set ${pod.nodeInterface} ${stranger ? 'master br0 ' : ''}up`,
     ]),
   )
   const shared = pods.filter(pod => pod.shared)

@@ -1,18 +1,21 @@
 import { type ControlPlane, startControlPlane } from '../../bpf/control-plane.ts'
 import { Datapath, GroupLimitError } from '../../bpf/datapath.ts'
+import { DIRECTION } from '../../captures/record.ts'
 import { Tap } from '../../captures/tap.ts'
 import type { Netns } from '../../generators/linux/netns.ts'
+import { IP_PROTOCOL } from '../../generators/wire/ipv4.ts'
 import type { SiteMap } from '../check/check.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { LocalEndpoint } from '../endpoint-local.ts'
 import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
 import type { QuerierTimers } from '../suite/plan-types.ts'
-import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, witnessCounters } from './bed.ts'
+import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, UNDERLAY, witnessCounters } from './bed.ts'
 import type { Site, Target } from './target.ts'
 
 /** Cilium's identity `world`: what its multicast puts into the VNI (facts of the founding walk-through). */
 const VNI = 2
+const IP_PROTOCOL_AT = 14 + 9
 
 /** The bundled eBPF datapath on nodes that are network namespaces. Needs root, BPF and Linux 6.1. */
 export const reference: Target = {
@@ -70,10 +73,9 @@ class ReferenceSite implements Site {
       this.datapaths.set(node.name, datapath)
       datapath.attachOverlay(node.ns, node.overlayIndex)
       datapath.attachUplink(node.ns, node.uplinkIndex)
-      for (const other of this.bed.nodeList)
-        if (other !== node) datapath.addRemoteNode(other.address, other.podNetwork)
+      for (const other of this.bed.nodeList) if (other !== node) datapath.addRemoteNode(other.address, other.podNetwork)
     }
-    for (const pod of this.bed.pods.values()) this.attach(pod)
+    for (const pod of this.bed.servedPods) this.attach(pod)
     this.controlPlane = await startControlPlane([...this.datapaths.values()])
   }
 
@@ -110,12 +112,22 @@ class ReferenceSite implements Site {
     for (const node of this.bed.nodeList)
       places.set(node.ns, { place: node.name, nameOf: index => this.nodeTapName(node, index) })
     for (const pod of this.bed.pods.values()) {
+      if (!places.has(pod.node.ns))
+        places.set(pod.node.ns, { place: pod.node.name, nameOf: index => this.nodeTapName(pod.node, index) })
       const place = pod.shared ? `${pod.node.name}-pods` : pod.name
       places.set(pod.ns, { place, nameOf: index => this.podTapName(pod.ns, index) })
     }
-    return [...places].map(([ns, { place, nameOf }]) =>
+    const taps = [...places].map(([ns, { place, nameOf }]) =>
       Tap.open({ ns, nameOf, directory, file: `taps/${prefix}-${place}.pcapng` }),
     )
+    if (this.querier) for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
+    return taps
+  }
+
+  /** Emulated hosts hear the querier through the tap at their pod. */
+  private hear(frame: Uint8Array, tapName: string, direction: number): void {
+    if (direction === DIRECTION.in && frame[IP_PROTOCOL_AT] === IP_PROTOCOL.IGMP)
+      this.endpoints.get(podOfTap(tapName))?.heard(frame)
   }
 
   private nodeTapName(node: BedNode, index: number): string | undefined {
@@ -191,6 +203,7 @@ class ReferenceSite implements Site {
 
   unreachable(): ReadonlySet<string> {
     const gone = new Set(this.killed)
+    for (const pod of this.bed.pods.values()) if (pod.node.name === UNDERLAY) gone.add(pod.name)
     for (const what of this.down.values()) {
       if ('pod' in what) gone.add(what.pod)
       else for (const pod of this.bed.pods.values()) if (pod.node.name === what.node) gone.add(pod.name)
@@ -237,6 +250,10 @@ function podOfMap(pod: BedPod): SiteMap['pods'][number] {
 
 function podTap(pod: BedPod): string {
   return `${pod.name}/eth0`
+}
+
+function podOfTap(tapName: string): string {
+  return tapName.slice(0, tapName.indexOf('/'))
 }
 
 function nodeTap(pod: BedPod): string {
