@@ -31,6 +31,6 @@ function addressFor({ of, what }: Binding, site: SiteMap): number | string {
   if (!place) throw new RangeError(`the site has no ${'pod' in of ? of.pod : of.node}`)
   if (what === 'ip') return place.address
   if (what === 'text') return formatIpv4(place.address)
-  if (!('mac' in place)) throw new RangeError(`${place.name} is a node: the site gives no MAC address for it`)
+  if (place.mac === undefined) throw new RangeError(`the site gives no MAC address for ${place.name}`)
   return place.mac
 }

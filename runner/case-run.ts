@@ -86,7 +86,8 @@ export class CaseRun {
     }
     for (const group of this.enabled)
       for (const node of this.site.map.nodes) this.site.site.disableGroup(node.name, group)
-    if (this.planned.exclusive) await this.site.site.restore()
+    // A pod made anew is in no group: without the guard, nothing more could be proved absent at it.
+    if (this.planned.exclusive && (await this.site.site.restore())) await this.fences.raise(this.stop)
   }
 
   private async step(step: PlannedStep): Promise<void> {

@@ -39,10 +39,11 @@ export class Fences {
 
   /** After the last frame of `stream` by `sender`: unicast controls to the receivers, the fence, its echo. */
   async close(stream: StreamSpec, sender: string, receivers: readonly string[], subject: Subject, stop: AbortSignal) {
+    if (this.site.isStranger(sender)) return this.strangersGuard(stream, sender, subject, stop)
     if (!this.site.reachable().includes(sender)) return
     await this.control(stream, sender, receivers, subject, stop)
     await this.guard('fence', sender, stream, subject, stop, ARRIVAL_LIMIT_MS)
-    const echoer = this.site.neighbour(sender)
+    const echoer = this.site.echoer(sender)
     if (echoer !== undefined) await this.guard('echo', echoer, stream, subject, stop, ARRIVAL_LIMIT_MS, [sender])
   }
 
@@ -55,8 +56,14 @@ export class Fences {
     limitMs: number,
     receivers = this.site.reachable().filter(pod => pod !== sender),
   ): Promise<boolean> {
+    const spec = this.guardSpec(role, sender, of)
+    await this.site.send(sender, [spec], role, of?.number, subject, stop)
+    return this.arrived(spec.number, receivers, limitMs, stop)
+  }
+
+  private guardSpec(role: StreamRole, sender: string, of: StreamSpec | undefined): StreamSpec {
     const srcPort = of?.frame.udp?.srcPort
-    const spec = this.site.datagram(sender, {
+    return this.site.datagram(sender, {
       number: this.recorder.nextStreamNumber(),
       name: of ? `${of.name}.${role}` : role,
       group: GUARD_GROUP,
@@ -64,8 +71,13 @@ export class Fences {
       count: GUARD_FRAMES,
       ...(srcPort === undefined ? {} : { srcPort }),
     })
-    await this.site.send(sender, [spec], role, of?.number, subject, stop)
-    return this.arrived(spec.number, receivers, limitMs, stop)
+  }
+
+  /** A stranger's packets and its guard come into one node by the same door: what got stuck behind it got stuck there. */
+  private async strangersGuard(of: StreamSpec, sender: string, subject: Subject, stop: AbortSignal): Promise<void> {
+    const spec = this.site.tunnelled(of, this.guardSpec('fence', sender, of))
+    await this.site.send(sender, [spec], 'fence', of.number, subject, stop)
+    await this.arrived(spec.number, this.site.podsOfNodeAt(of.frame.ipv4?.dst ?? 0), ARRIVAL_LIMIT_MS, stop)
   }
 
   private async control(

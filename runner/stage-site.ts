@@ -59,10 +59,21 @@ export class StageSite {
     return this.map.pods.map(pod => pod.name).filter(pod => !gone.has(pod))
   }
 
-  /** Another reachable pod, of the same node if there is one: its datagrams come the shortest way. */
-  neighbour(pod: string): string | undefined {
+  /** Another reachable pod, of another node if there is one: its datagrams pass the sender's uplink and overlay too. */
+  echoer(pod: string): string | undefined {
     const others = this.reachable().filter(other => other !== pod)
-    return others.find(other => this.podSite(other).node === this.podSite(pod).node) ?? others[0]
+    return others.find(other => this.podSite(other).node !== this.podSite(pod).node) ?? others[0]
+  }
+
+  /** Stands on the underlay, on no node: what it sends is tunnel packets, or nothing that a SUT takes. */
+  isStranger(pod: string): boolean {
+    const { node } = this.podSite(pod)
+    return this.map.nodes.every(item => item.name !== node)
+  }
+
+  podsOfNodeAt(address: number): string[] {
+    const node = this.map.nodes.find(item => item.address === address)
+    return this.reachable().filter(pod => this.podSite(pod).node === node?.name)
   }
 
   async joinAll(group: number): Promise<void> {
@@ -84,12 +95,22 @@ export class StageSite {
     })
   }
 
+  /** The guard in a right tunnel packet, beside the packets that a stranger sent: same outer addresses but a known node's. */
+  tunnelled(like: StreamSpec, inner: StreamSpec): StreamSpec {
+    const { ethernet, ipv4, udp } = like.frame
+    const source = this.map.nodes.find(node => node.address !== ipv4?.dst)?.address ?? 0
+    const outer = { ...(ethernet && { ethernet }), ipv4: { src: source, dst: ipv4?.dst ?? 0 } }
+    const ports = { dstPort: this.map.overlay.udpPort, ...(udp?.srcPort === undefined ? {} : { srcPort: udp.srcPort }) }
+    return { ...inner, frame: { ...outer, udp: ports, vxlan: { vni: this.map.overlay.vni }, inner: inner.frame } }
+  }
+
   /** Adds what a pod knows of itself: its MAC, its address, its gateway. What the suite gave stays. */
   fill(sender: string, spec: StreamSpec): StreamSpec {
     const pod = this.podSite(sender)
     const dst = spec.frame.ipv4?.dst
     const unicast = dst !== undefined && !isMulticast(dst)
-    const gateway = unicast && pod.gatewayMac !== undefined ? { dst: pod.gatewayMac } : {}
+    const nextHop = this.map.nodes.find(node => node.address === dst)?.mac ?? pod.gatewayMac
+    const gateway = unicast && nextHop !== undefined ? { dst: nextHop } : {}
     const frame = {
       ...spec.frame,
       ethernet: { src: pod.mac, ...gateway, ...spec.frame.ethernet },

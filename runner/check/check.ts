@@ -65,6 +65,8 @@ export interface Sent {
 export interface NodeSite {
   name: string
   address: number
+  /** Of its uplink, where the site knows it. */
+  mac?: number
   uplinkTap: string
   overlayTap: string
 }

@@ -13,6 +13,7 @@ const UNDERLAY_MTU_BYTES = 1600
 export const OVERLAY_UDP_PORT = 8472
 /** As a pod's node: not on any node but on the wire between them, where a stranger would stand. */
 export const UNDERLAY = 'underlay'
+const FIRST_NODE = 0x0ae00004
 /** Strangers' addresses are in the nodes' network, and no node's. */
 const STRANGERS = 0x0ae0c800
 const GATEWAY = '169.254.1.1'
@@ -20,6 +21,8 @@ const GATEWAY = '169.254.1.1'
 export interface BedNode {
   name: string
   address: number
+  /** Of eth0. */
+  mac: number
   ns: Netns
   uplinkIndex: number
   overlayIndex: number
@@ -75,26 +78,28 @@ export class Bed {
 
   private async makeNodes(): Promise<void> {
     const underlay = await this.namespace(UNDERLAY)
-    this.underlay = { name: UNDERLAY, address: 0, ns: underlay, uplinkIndex: 0, overlayIndex: 0, podNetwork: STRANGERS }
+    this.underlay = {
+      name: UNDERLAY,
+      address: 0,
+      mac: 0,
+      ns: underlay,
+      uplinkIndex: 0,
+      overlayIndex: 0,
+      podNetwork: STRANGERS,
+    }
     const names = this.topology.nodes
     for (const [i, name] of names.entries()) {
       const ns = await this.namespace(name)
-      const node = {
-        name,
-        address: 0x0ae00004 + i,
-        ns,
-        uplinkIndex: 0,
-        overlayIndex: 0,
-        podNetwork: 0x0a010000 + (i << 16),
-      }
-      this.nodes.set(name, node)
+      const address = FIRST_NODE + i
+      const mac = 0x0202_0000_0000 + address
+      this.nodes.set(name, { name, address, mac, ns, uplinkIndex: 0, overlayIndex: 0, podNetwork: 0x0a010000 + (i << 16) })
     }
     const nodes = [...this.nodes.values()]
     await ip(underlay, [
       `link add br0 mtu ${UNDERLAY_MTU_BYTES} type bridge mcast_snooping 0 stp_state 0`,
       'link set br0 up',
       ...nodes.flatMap((node, i) => [
-        `link add u${i} mtu ${UNDERLAY_MTU_BYTES} type veth peer name eth0 mtu ${UNDERLAY_MTU_BYTES} address ${formatMac(nodeMac(node))} netns ${node.ns.path}`,
+        `link add u${i} mtu ${UNDERLAY_MTU_BYTES} type veth peer name eth0 mtu ${UNDERLAY_MTU_BYTES} address ${formatMac(node.mac)} netns ${node.ns.path}`,
         `link set u${i} master br0 up`,
       ]),
     ])
@@ -108,7 +113,7 @@ export class Bed {
       `addr add ${formatIpv4(node.address)}/16 dev eth0`,
       'link set eth0 up',
       ...others.map(
-        other => `neigh add ${formatIpv4(other.address)} lladdr ${formatMac(nodeMac(other))} dev eth0 nud permanent`,
+        other => `neigh add ${formatIpv4(other.address)} lladdr ${formatMac(other.mac)} dev eth0 nud permanent`,
       ),
       `link add cilium_vxlan mtu ${POD_MTU_BYTES} type vxlan external dstport ${OVERLAY_UDP_PORT}`,
       'link set cilium_vxlan up',
@@ -131,7 +136,7 @@ export class Bed {
         if (wanted.has(pod.name)) made.push(await this.podOf(node, pod.name, k, shared))
     }
     await Promise.all(
-      [...this.nodes.values()].map(node =>
+      places.map(node =>
         linkPods(
           node,
           made.filter(pod => pod.node === node),
@@ -204,10 +209,6 @@ export class Bed {
 async function release(held: { ns: Netns; name: string | undefined }): Promise<void> {
   held.ns.close()
   if (held.name) await execa('ip', ['netns', 'del', held.name])
-}
-
-function nodeMac(node: BedNode): number {
-  return 0x0202_0000_0000 + node.address
 }
 
 async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {

@@ -57,6 +57,7 @@ class ReferenceSite implements Site {
       nodes: this.bed.nodeList.map(node => ({
         name: node.name,
         address: node.address,
+        mac: node.mac,
         uplinkTap: `${node.name}/eth0`,
         overlayTap: `${node.name}/cilium_vxlan`,
       })),
@@ -190,11 +191,14 @@ class ReferenceSite implements Site {
     this.datapath(pod.node.name).detachPod(pod.nodeIndex)
   }
 
-  async restore(): Promise<void> {
+  async restore(): Promise<boolean> {
+    const changed = this.killed.size > 0 || this.down.size > 0
     for (const what of [...this.down.values()]) await this.setLink(what, true)
-    if (this.killed.size === 0) return
-    for (const pod of await this.bed.makePods([...this.killed])) this.attach(pod)
-    this.killed.clear()
+    if (this.killed.size > 0) {
+      for (const pod of await this.bed.makePods([...this.killed])) this.attach(pod)
+      this.killed.clear()
+    }
+    return changed
   }
 
   async restartAgent(node: string): Promise<void> {
