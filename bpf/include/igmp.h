@@ -338,18 +338,21 @@ static __noinline int apply_transition(struct report *report, struct mcast_table
 	return 0;
 }
 
-/* The record as a fault would have it; the type 0: ignored. */
+/* No octet has this value. */
+#define RECORD_SKIPPED 256
+
+/* The record as a fault would have it; RECORD_SKIPPED: not looked at. */
 static __always_inline __u32 faulty_type(struct report *report, __u32 type)
 {
 	__u32 listed = report->sources_count;
 
 	if (FAULT(V3_TO_IN_IGNORED) && type == CHANGE_TO_INCLUDE_MODE)
-		return 0;
+		return RECORD_SKIPPED;
 	if (FAULT(SSM_ALLOW_IGNORED) && type == ALLOW_NEW_SOURCES)
-		return 0;
+		return RECORD_SKIPPED;
 	if (FAULT(BLOCK_IGNORED) && type == BLOCK_OLD_SOURCES)
-		return 0;
-	if (FAULT(UNKNOWN_TYPE_JOINS) && type >= RECORD_TYPES)
+		return RECORD_SKIPPED;
+	if (FAULT(UNKNOWN_TYPE_JOINS) && (!type || type >= RECORD_TYPES))
 		return CHANGE_TO_EXCLUDE_MODE;
 	if (FAULT(EXCLUDE_TREATED_AS_ANY) && (type == MODE_IS_EXCLUDE || type == CHANGE_TO_EXCLUDE_MODE))
 		report->sources_count = 0;
@@ -378,9 +381,9 @@ static __noinline int apply_record(struct report *report, __u32 type)
 	__u32 mode = MODE_INCLUDE;
 
 	type = faulty_type(report, type);
-	if (!type)
+	if (type == RECORD_SKIPPED)
 		return 0;
-	if (type >= RECORD_TYPES) {
+	if (!type || type >= RECORD_TYPES) {
 		count_drop(DROP_RECORD_TYPE_UNKNOWN);
 		return 0;
 	}

@@ -248,6 +248,11 @@ const TEST_RUN = { size: 88, dataIn: 8, dataOut: 16, dataInBytes: 24, dataOutByt
 const TEST_RUN_RETVAL = 56
 const TEST_RUN_REPEAT = 60
 
+/** A buffer of which only the address is used afterwards may be collected: the caller names it once more after the call. */
+function keepAlive(...buffers: (Uint8Array | undefined)[]): void {
+  if (buffers.some(buffer => buffer?.byteOffset === -1)) throw new RangeError('no buffer starts there')
+}
+
 export interface TestRun {
   /** What the program returned. */
   verdict: number
@@ -270,6 +275,7 @@ export function testRun(fd: number, packet: Uint8Array, context?: Buffer): TestR
   }
   options.writeInt32LE(1, TEST_RUN_REPEAT)
   programTestRun('', fd, options)
+  keepAlive(packet, out, context)
   return {
     verdict: options.readUInt32LE(TEST_RUN_RETVAL),
     data: out.subarray(0, options.readUInt32LE(TEST_RUN.dataOutBytes)),
