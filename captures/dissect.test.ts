@@ -76,7 +76,7 @@ const CASES: [string, Uint8Array, string][] = [
   [
     'VXLAN without I flag',
     build({ udp: { dstPort: 8472 }, vxlan: { flags: 0 }, inner: { arp: {} } }),
-    'ethernet@0 ipv4@14 udp@34 ! 42 vxlan: I flag not set',
+    'ethernet@0 ipv4@14 udp@34 vxlan@42 ethernet@50 arp@64',
   ],
   ['nothing', new Uint8Array(0), ' ! 0 ethernet: cut short'],
 ]

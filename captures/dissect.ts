@@ -4,7 +4,7 @@ import type { Malformed } from '../generators/wire/field.ts'
 import { IP_PROTOCOL, ipv4, ipv4HeaderLength } from '../generators/wire/ipv4.ts'
 import { isStamp } from '../generators/wire/stamp.ts'
 import { udp } from '../generators/wire/udp.ts'
-import { VXLAN_FLAG_VNI, VXLAN_PORT, VXLAN_PORT_LINUX, vxlan } from '../generators/wire/vxlan.ts'
+import { VXLAN_PORT, VXLAN_PORT_LINUX, vxlan } from '../generators/wire/vxlan.ts'
 
 /** What a layer is. From `payload` on nothing follows inside: those are leaves. */
 export const PROTOCOL = {
@@ -224,9 +224,9 @@ function inUdp(walk: Walk, dstPort: number): Protocol {
   return walk.vxlanPorts[dstPort] === 1 ? PROTOCOL.vxlan : PROTOCOL.payload
 }
 
+/** Whatever its flags: a receiver must drop it without the I flag (RFC 7348 §5), a tester must see what was in it. */
 function dissectVxlan(walk: Walk): string | undefined {
   if (walk.at + vxlan.length > walk.end) return TRUNCATED
-  if ((vxlan.fields.flags.get(walk.bytes, walk.at) & VXLAN_FLAG_VNI) === 0) return 'I flag not set'
   enter(walk, PROTOCOL.vxlan, walk.end)
   walk.into.levels++
   return follow(walk, PROTOCOL.ethernet, walk.at + vxlan.length)

@@ -8,7 +8,6 @@ const STAMP_BYTES = 18
 const STAMP_MAGIC_HIGH = 0xca
 /** Those 42 and VXLAN's 8. */
 const INNER_AT = 50
-const VXLAN_FLAG_VNI = 8
 
 /** Where the stamp of the frame last located is. */
 export interface StampPlace {
@@ -45,8 +44,7 @@ export function locateStamp(
       into.levels = levels
       return true
     }
-    if (vxlanPorts[readU16(bytes, inner + 36)] !== 1 || ((bytes[payload] as number) & VXLAN_FLAG_VNI) === 0)
-      return false
+    if (vxlanPorts[readU16(bytes, inner + 36)] !== 1) return false
     inner += INNER_AT
     levels++
   }

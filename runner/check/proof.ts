@@ -2,7 +2,7 @@ import { DIRECTION } from '../../captures/record.ts'
 import type { PlannedStep } from '../suite/plan-types.ts'
 import type { PodSite, Seen, Sent, SentStream } from './check.ts'
 import { tally, unequal, unitsOf } from './copies.ts'
-import { nodeOf } from './places.ts'
+import { nodeOf, podOf } from './places.ts'
 import type { Selection } from './window.ts'
 
 /** Whether nothing more of a stream can come to a place, and by which method that is known. */
@@ -10,18 +10,28 @@ export type Closure = { method: string } | { reason: string }
 
 /**
  * A guard datagram that was sent after the stream's last frame has arrived at the pod end: what went before it in the
- * same queues cannot come any more. At the sender itself, whose own guard cannot pass there, an echo does.
+ * same queues cannot come any more. At the sender itself, whose own guard cannot pass there, an echo does; so it does on
+ * nodes that a stranger's guard does not reach, since it comes from the node that might have sent the stream on.
  */
 export function closedAtPod(seen: Seen, sent: Sent, selection: Selection, pod: PodSite): Closure {
   const { stream } = selection
-  const role = pod.name === stream.pod ? 'echo' : 'fence'
+  const roles = rolesAt(seen, stream, pod)
+  const [role] = roles
   const tap = seen.tapIndex(pod.podTap)
-  if (guardPassed(seen, sent, stream, role, tap, DIRECTION.in)) return { method: role }
+  const passed = roles.find(one => guardPassed(seen, sent, stream, one, tap, DIRECTION.in))
+  if (passed) return { method: passed }
   if (goneAfter(seen, selection, pod)) return { method: 'pod gone' }
   const sentGuards = sent.serving(stream.number, role).length > 0
   return {
     reason: sentGuards ? `the ${role} did not arrive at ${pod.podTap}` : `no ${role} was sent for ${stream.name}`,
   }
+}
+
+function rolesAt(seen: Seen, stream: SentStream, pod: PodSite): ['fence' | 'echo', ...'echo'[]] {
+  if (pod.name === stream.pod) return ['echo']
+  const sender = podOf(seen, stream.pod)
+  const stranger = sender !== undefined && nodeOf(seen, sender.node) === undefined
+  return stranger ? ['fence', 'echo'] : ['fence']
 }
 
 /**
