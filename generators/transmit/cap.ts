@@ -22,9 +22,13 @@ export interface CapOptions {
 const NO_PACKETS = 'less 1'
 const MAX_FRAME_BYTES = 65_535
 
+// cap registers a poll handle inside each object, and close() leaves it in libuv's list: none may ever be collected.
+const opened: CapHandle[] = []
+
 /** libpcap's own send, one frame a call: runs where AF_PACKET does not. Rejects with Unsupported when `cap` is not built. */
 export async function openCapEngine(options: CapOptions): Promise<Engine> {
   const handle = await newCap()
+  opened.push(handle)
   const open = () => handle.open(options.interface, NO_PACKETS, 65_536, Buffer.alloc(MAX_FRAME_BYTES))
   const linkType = options.ns ? inNetns(options.ns, open) : open()
   if (linkType !== 'ETHERNET')

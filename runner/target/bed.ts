@@ -92,7 +92,15 @@ export class Bed {
       const ns = await this.namespace(name)
       const address = FIRST_NODE + i
       const mac = 0x0202_0000_0000 + address
-      this.nodes.set(name, { name, address, mac, ns, uplinkIndex: 0, overlayIndex: 0, podNetwork: 0x0a010000 + (i << 16) })
+      this.nodes.set(name, {
+        name,
+        address,
+        mac,
+        ns,
+        uplinkIndex: 0,
+        overlayIndex: 0,
+        podNetwork: 0x0a010000 + (i << 16),
+      })
     }
     const nodes = [...this.nodes.values()]
     await ip(underlay, [
