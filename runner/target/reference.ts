@@ -1,5 +1,5 @@
 import { type ControlPlane, startControlPlane } from '../../bpf/control-plane.ts'
-import { Datapath, GroupLimitError } from '../../bpf/datapath.ts'
+import { Datapath, type DatapathOptions, GroupLimitError } from '../../bpf/datapath.ts'
 import { DIRECTION } from '../../captures/record.ts'
 import { Tap } from '../../captures/tap.ts'
 import type { Netns } from '../../generators/linux/netns.ts'
@@ -9,9 +9,9 @@ import type { Endpoint } from '../endpoint.ts'
 import { LocalEndpoint } from '../endpoint-local.ts'
 import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
-import type { QuerierTimers } from '../suite/plan-types.ts'
+import type { Topology } from '../suite/plan-types.ts'
 import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, UNDERLAY, witnessCounters } from './bed.ts'
-import type { Site, Target } from './target.ts'
+import type { BringUpOptions, Site, Target } from './target.ts'
 
 /** Cilium's identity `world`: what its multicast puts into the VNI (facts of the founding walk-through). */
 const VNI = 2
@@ -24,18 +24,30 @@ export const reference: Target = {
   async probe(): Promise<Capability[]> {
     return (await probe()).filter(capability => capability.neededFor.includes('reference'))
   },
-  async bringUp(topology, options, stop): Promise<Site> {
-    const bed = await Bed.create(topology, options.prefix)
-    const site = new ReferenceSite(bed, topology.querier)
-    try {
-      stop.throwIfAborted()
-      await site.load(options.faults)
-      return site
-    } catch (error) {
-      await site.close()
-      throw error
-    }
-  },
+  bringUp: (topology, options, stop) => bringUp(topology, options, stop, {}),
+}
+
+/** For tests: the same site with the datapath's programs loaded and attached nowhere. Nothing that judges it may pass. */
+export function bringUpDetached(topology: Topology, stop: AbortSignal): Promise<Site> {
+  return bringUp(topology, { faults: [] }, stop, { detached: true })
+}
+
+async function bringUp(
+  topology: Topology,
+  options: BringUpOptions,
+  stop: AbortSignal,
+  datapath: Partial<DatapathOptions>,
+): Promise<Site> {
+  const bed = await Bed.create(topology, options.prefix)
+  const site = new ReferenceSite(bed, { ...datapath, ...(topology.querier ? { querier: topology.querier } : {}) })
+  try {
+    stop.throwIfAborted()
+    await site.load(options.faults)
+    return site
+  } catch (error) {
+    await site.close()
+    throw error
+  }
 }
 
 class ReferenceSite implements Site {
@@ -44,12 +56,12 @@ class ReferenceSite implements Site {
   private readonly endpoints = new Map<string, LocalEndpoint>()
   private readonly killed = new Set<string>()
   private readonly down = new Map<string, { pod: string } | { node: string }>()
-  private readonly querier: QuerierTimers | undefined
+  private readonly options: Partial<DatapathOptions>
   private controlPlane: ControlPlane | undefined
 
-  constructor(bed: Bed, querier: QuerierTimers | undefined) {
+  constructor(bed: Bed, options: Partial<DatapathOptions>) {
     this.bed = bed
-    this.querier = querier
+    this.options = options
   }
 
   get map(): SiteMap {
@@ -69,8 +81,8 @@ class ReferenceSite implements Site {
   /** Loads a datapath for each node, attaches it everywhere, and starts what keeps the nodes in step. */
   async load(faults: readonly string[]): Promise<void> {
     for (const node of this.bed.nodeList) {
-      const querier = this.querier ? { querier: this.querier } : {}
-      const datapath = Datapath.load({ node: { name: node.name, address: node.address }, vni: VNI, faults, ...querier })
+      const { name, address } = node
+      const datapath = Datapath.load({ ...this.options, node: { name, address }, vni: VNI, faults })
       this.datapaths.set(node.name, datapath)
       datapath.attachOverlay(node.ns, node.overlayIndex)
       datapath.attachUplink(node.ns, node.uplinkIndex)
@@ -88,15 +100,15 @@ class ReferenceSite implements Site {
     })
   }
 
-  private async unload(): Promise<void> {
+  private async unload(attached: 'detached' | 'kept'): Promise<void> {
     await this.controlPlane?.close()
     this.controlPlane = undefined
-    for (const datapath of this.datapaths.values()) datapath.close()
+    for (const datapath of this.datapaths.values()) datapath.close(attached)
     this.datapaths.clear()
   }
 
   async setFaults(faults: readonly string[]): Promise<void> {
-    await this.unload()
+    await this.unload('detached')
     await this.load(faults)
   }
 
@@ -121,7 +133,7 @@ class ReferenceSite implements Site {
     const taps = [...places].map(([ns, { place, nameOf }]) =>
       Tap.open({ ns, nameOf, directory, file: `taps/${prefix}-${place}.pcapng` }),
     )
-    if (this.querier) for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
+    if (this.options.querier) for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
     return taps
   }
 
@@ -217,7 +229,7 @@ class ReferenceSite implements Site {
 
   async close(): Promise<void> {
     for (const endpoint of this.endpoints.values()) await endpoint.close()
-    await this.unload()
+    await this.unload('kept')
     await this.bed.close()
   }
 
