@@ -1,10 +1,10 @@
-import type { CaseResult, CheckResult, LedgerRow } from './result.ts'
+import type { CaseResult, CheckResult, Difference, LedgerRow } from './result.ts'
 import { bold, dim, paint, type Style, statusWord, wrap } from './style.ts'
 
 const DETAIL_LINES = 8
 const DIFFERENCES = 6
 const FRAMES = 3
-const LEDGER_ROWS = 8
+const LEDGER_ROWS = 11
 const OTHER_CHECKS = 3
 
 /**
@@ -68,25 +68,36 @@ function differenceLines(check: CheckResult, style: Style): string[] {
   ]
 }
 
+/** One frame of each tap first: the same mistake at the same place says nothing new. */
 function evidenceLines(check: CheckResult): string[] {
-  const shown = check.evidence.slice(0, FRAMES)
+  const firsts = check.evidence.filter((one, i, all) => all.findIndex(other => other.tap === one.tap) === i)
+  const shown = [...firsts, ...check.evidence.filter(one => !firsts.includes(one))].slice(0, FRAMES)
+  const told = new Set(check.differences.map(difference))
   return [
-    ...shown.map(({ tap, file, frame, note }) => `    tap ${tap}, frame ${frame} of ${file}: ${note}`),
+    ...shown.map(({ tap, file, frame, note }) => {
+      const place = `    tap ${tap}, frame ${frame} of ${file}`
+      return told.has(note) ? place : `${place}: ${note}`
+    }),
     ...more(check.evidence.length - FRAMES, 'more frames there', '    '),
   ]
 }
 
+/** As notes on frames tell a difference, which the lines above have already told. */
+function difference({ field, expected, seen }: Difference): string {
+  return `${field}: expected ${expected}, saw ${seen}`
+}
+
+/** Rows of `other` taps (node ends of veths, mostly) are in no invariant and say what the pod's end says. */
 function ledgerLines(rows: readonly LedgerRow[], style: Style): string[] {
   if (rows.length === 0) return []
   const head = ['stream', 'tap', 'layer', 'dir', 'sent', 'copies']
-  const body = rows
-    .slice(0, LEDGER_ROWS)
-    .map(row => [row.stream, row.tap, row.layer, row.direction, String(row.sent), String(row.copies)])
+  const shown = rows.filter(row => row.layer !== 'other').slice(0, LEDGER_ROWS)
+  const body = shown.map(row => [row.stream, row.tap, row.layer, row.direction, String(row.sent), String(row.copies)])
   const [title, ...lines] = columns([head, ...body])
   return [
     `  ${dim(style, title ?? '')}`,
     ...lines.map(line => `  ${line}`),
-    ...more(rows.length - LEDGER_ROWS, 'more ledger rows in result.json', '  '),
+    ...more(rows.length - shown.length, 'more ledger rows in result.json', '  '),
   ]
 }
 

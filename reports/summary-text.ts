@@ -5,6 +5,7 @@ const IDS_SHOWN = 20
 const SLOWEST_SHOWN = 3
 const REASONS_SHOWN = 5
 const WARNINGS_SHOWN = 8
+const BACKGROUND_SHOWN = 3
 
 const PHRASES: readonly [Status, string][] = [
   ['pass', 'passed'],
@@ -80,8 +81,10 @@ function reasonLines(result: RunResult, status: Status, word: string, style: Sty
 function backgroundLine(result: RunResult, style: Style): string[] {
   const entries = Object.entries(result.background).sort((a, b) => b[1] - a[1])
   if (entries.length === 0) return []
-  const text = entries.map(([name, count]) => `${name} ${count}`).join(', ')
-  return [dim(style, clip(style, `background frames: ${text}`))]
+  const shown = entries.slice(0, BACKGROUND_SHOWN).map(([name, count]) => `${name} ${count}`)
+  const rest = entries.length - shown.length
+  const text = [...shown, ...(rest > 0 ? [`and ${rest} more kinds`] : [])].join(', ')
+  return [dim(style, clip(style, `frames of no case: ${text}`))]
 }
 
 /** One that came again and again is one line. */

@@ -23,6 +23,7 @@ const DEFAULT_TOPOLOGY: Topology = {
   ],
 }
 const DOWN_LIMIT_MS = 10_000
+const NEXT_COLUMN = 39
 
 export async function labCommand(options: LabOptions, io: Io): Promise<number> {
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
@@ -48,9 +49,9 @@ async function up(options: LabOptions, io: Io): Promise<number> {
   }
   printStatus(await startSupervisor(wanted), io)
   printLine(io)
-  printLine(io, 'castproof mcast group add 225.0.0.11   enables a group on every node')
-  printLine(io, `castproof lab shell ${wanted.topology.pods[0]?.name}          a shell in a pod`)
-  printLine(io, 'castproof lab down                     takes it down')
+  printLine(io, `${'castproof mcast group add 225.0.0.11'.padEnd(NEXT_COLUMN)}enables a group on every node`)
+  printLine(io, `${`castproof lab shell ${wanted.topology.pods[0]?.name}`.padEnd(NEXT_COLUMN)}a shell in a pod`)
+  printLine(io, `${'castproof lab down'.padEnd(NEXT_COLUMN)}takes it down`)
   return 0
 }
 
