@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { onAllCpus } from '../generators/linux/libc.ts'
 import type { Answer, Request } from './control-plane-process.ts'
 import type { Datapath, DatapathHandle } from './datapath.ts'
 
@@ -94,9 +95,12 @@ function start(handles: readonly DatapathHandle[]): { child: ChildProcess; exit:
   const passed: number[] = []
   const pass = (fd: number): number => FIRST_PASSED_FD + passed.push(fd) - 1
   const renumbered = handles.map(handle => renumber(handle, pass))
-  const child = spawn(process.execPath, [...loader(), processFile(), JSON.stringify(renumbered)], {
-    stdio: ['pipe', 'pipe', 'inherit', ...passed],
-  })
+  // The owner may keep to one CPU, to send from; an agent that waited for that CPU would be late.
+  const child = onAllCpus(() =>
+    spawn(process.execPath, [...loader(), processFile(), JSON.stringify(renumbered)], {
+      stdio: ['pipe', 'pipe', 'inherit', ...passed],
+    }),
+  )
   const exit = new Promise<string>(resolve => {
     child.on('error', error => resolve(error.message))
     child.on('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))

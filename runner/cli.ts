@@ -45,9 +45,15 @@ async function runNamed<Name extends keyof CommandOptions>(
 ): Promise<number> {
   const command = await COMMANDS[name]()
   const code = await command(options, io)
+  await pendingSignals()
   // A command that heard the signal may tear down and return; the signal decides the exit code all the same.
   io.signal.throwIfAborted()
   return code
+}
+
+/** A signal that came during long work without a pause, such as judging, is told to us only now: after one whole turn. */
+async function pendingSignals(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise(resolve => setImmediate(resolve))
 }
 
 async function report(error: unknown, io: Io): Promise<number> {

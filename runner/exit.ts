@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import type { SyscallError } from '../generators/linux/libc.ts'
 import type { Status } from '../reports/result.ts'
-import { Interrupted } from './io.ts'
+import { EndedEarly, Interrupted } from './io.ts'
 import { formatUserError, UserError } from './suite/errors.ts'
 import { Unsupported } from './unsupported.ts'
 
@@ -57,6 +57,7 @@ function explainOne(error: unknown): Explained {
 function known(error: unknown): Explained | undefined {
   if (!(error instanceof Error)) return undefined
   if (error instanceof Interrupted) return { text: `castproof: ${error.message}`, exitCode: error.exitCode }
+  if (error instanceof EndedEarly) return { text: `castproof: ${error.message}`, exitCode: EXIT.passed }
   if (error instanceof UserError) return { text: userText(error), exitCode: EXIT.badInput }
   // By name as well: generators may not import runner, and have their own.
   if (error instanceof Unsupported || error.name === 'Unsupported')

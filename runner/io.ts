@@ -21,6 +21,14 @@ export class Interrupted extends Error {
   }
 }
 
+/** Goes beside the error that ended a run: where to look at what there is of it. */
+export class EndedEarly extends Error {
+  constructor(directory: string) {
+    super(`the run did not come to its end; what it recorded until then is in ${directory}`)
+    this.name = 'EndedEarly'
+  }
+}
+
 /** What every file of runner/commands/ exports as `<name>Command`: the work of one command, returning its exit code. */
 export type Command<Options> = (options: Options, io: Io) => Promise<number>
 

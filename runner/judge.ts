@@ -54,7 +54,8 @@ class Judging {
     this.files = files
     this.sentFile = sentFile
     this.options = options
-    this.warnings = [...files.warnings, ...sentFile.problems.map(problem => `${LAYOUT.sent}: ${problem}`)]
+    const early = files.run.durationMs === undefined ? ['the run did not come to its end'] : []
+    this.warnings = [...early, ...files.warnings, ...sentFile.problems.map(problem => `${LAYOUT.sent}: ${problem}`)]
   }
 
   /** One recording at a time is open: a run may span many. */

@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { cli } from './cli.ts'
 import { Interrupted } from './io.ts'
 
 const stop = new AbortController()
@@ -16,5 +15,7 @@ for (const stream of [process.stdout, process.stderr]) {
     if (error.code !== 'EPIPE') throw error
   })
 }
+// Loaded once signals are heard.
+const { cli } = await import('./cli.ts')
 const { stdout, stderr, env } = process
 process.exit(await cli(process.argv.slice(2), { stdout, stderr, env, cwd: process.cwd(), signal: stop.signal }))

@@ -55,8 +55,14 @@ export const getsockopt = libcFunction<[fd: number, level: number, name: number,
 )
 export const unshare = libcFunction<[flags: number]>('int unshare(int flags)')
 export const setns = libcFunction<[fd: number, type: number]>('int setns(int fd, int type)')
+const memfdCreate = libcFunction<[name: string, flags: number]>(
+  'int memfd_create(const char *name, unsigned int flags)',
+)
 const schedSetaffinity = libcFunction<[pid: number, length: number, mask: Buffer]>(
   'int sched_setaffinity(int pid, size_t length, const void *mask)',
+)
+const schedGetaffinity = libcFunction<[pid: number, length: number, mask: Buffer]>(
+  'int sched_getaffinity(int pid, size_t length, void *mask)',
 )
 const clockGettime = libcFunction<[clock: number, time: Buffer]>('int clock_gettime(int clock, void *time)')
 
@@ -74,6 +80,25 @@ export function pinThread(cpu: number): void {
   const mask = Buffer.alloc(128)
   mask[cpu >> 3] = 1 << (cpu & 7)
   schedSetaffinity(0, mask.length, mask)
+}
+
+const MFD_CLOEXEC = 1
+
+/** A file that no folder names: others reach it as /proc/PID/fd/N, and it is gone when it is closed. */
+export function memoryFile(name: string): number {
+  return memfdCreate(name, MFD_CLOEXEC)
+}
+
+/** Runs `body` free to use every CPU: what it spawns would else inherit `pinThread`. Synchronous, as `inNetns` is. */
+export function onAllCpus<T>(body: () => T): T {
+  const before = Buffer.alloc(128)
+  schedGetaffinity(0, before.length, before)
+  schedSetaffinity(0, before.length, Buffer.alloc(before.length, 0xff))
+  try {
+    return body()
+  } finally {
+    schedSetaffinity(0, before.length, before)
+  }
 }
 
 const timespec = Buffer.alloc(16)

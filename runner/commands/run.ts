@@ -7,7 +7,7 @@ import type { RunResult } from '../../reports/result.ts'
 import { writeJunit, writeResult } from '../../reports/write.ts'
 import { strongestExit } from '../exit.ts'
 import { faultNames } from '../faults.ts'
-import { type Io, printLine } from '../io.ts'
+import { EndedEarly, type Io, printLine } from '../io.ts'
 import { removeLeftovers } from '../lab/registry.ts'
 import { keepSenderOnOneCpu, run } from '../run.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
@@ -42,11 +42,10 @@ export async function runCommand(options: RunOptions, io: Io): Promise<number> {
     const directory = runDirectory(options, turn, io)
     if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
     const progress = consoleProgress(io.stdout, { env: io.env, quiet: options.quiet })
-    const result = await run(
-      { plan, directory, targets, faults, waivers, skipped, jobs, retry: true },
-      progress,
-      io.signal,
-    )
+    const wanted = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true }
+    const result = await run(wanted, progress, io.signal).catch((error: unknown) => {
+      throw new AggregateError([error, new EndedEarly(directory)])
+    })
     await writeReports(result, options.junit, io)
     exitCodes.push(result.exitCode)
   }
@@ -82,12 +81,16 @@ export async function planOf(
   return plan
 }
 
-/** `--out`, or a new folder named after the time below castproof-runs/. */
 function runDirectory(options: RunOptions, turn: number, io: Io): string {
+  if (options.repeat === 1) return unusedDirectory(options.out, '', io)
+  return unusedDirectory(options.out === undefined ? undefined : join(options.out, String(turn)), '', io)
+}
+
+/** `--out`, or a new folder named after the time below castproof-runs/. */
+export function unusedDirectory(out: string | undefined, prefix: string, io: Io): string {
   const stamp = new Date().toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-')
-  const base = resolve(io.cwd, options.out ?? join('castproof-runs', stamp))
-  const directory = options.repeat > 1 ? join(base, String(turn)) : base
-  if (options.out === undefined) return unused(directory)
+  const directory = resolve(io.cwd, out ?? join('castproof-runs', `${prefix}${stamp}`))
+  if (out === undefined) return unused(directory)
   if (existsSync(directory) && readdirSync(directory).length > 0) {
     throw new UserError('out-not-empty', `${directory} is not empty`, {
       hint: 'a run directory is written once: give --out a new name',

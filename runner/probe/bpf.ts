@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { writeSync } from 'node:fs'
 import { execa } from 'execa'
 import { attachTc, BpfObject } from '../../generators/linux/libbpf.ts'
+import { close, memoryFile } from '../../generators/linux/libc.ts'
 import { inNetns } from '../../generators/linux/netns.ts'
 import type { Trial } from './capability.ts'
 import { inFreshNamespace, withNamespace, words } from './namespace.ts'
@@ -78,14 +77,15 @@ function withFile(command: string[], path: string): string[] {
   return command.map(word => (word === 'FILE' ? path : word))
 }
 
+/** In a file without a name: a probe that is killed leaves none. */
 async function withObject(source: string, body: (path: string) => string | Promise<string>): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), 'castproof-probe-'))
+  const arguments_ = ['-target', 'bpf', '-O2', '-g', '-c', '-x', 'c', '-', '-o', '-']
+  const { stdout } = await execa('clang', arguments_, { input: source, timeout: LIMIT_MS, encoding: 'buffer' })
+  const fd = memoryFile('castproof-probe')
   try {
-    const path = join(directory, 'probe.o')
-    const arguments_ = ['-target', 'bpf', '-O2', '-g', '-c', '-x', 'c', '-', '-o', path]
-    await execa('clang', arguments_, { input: source, timeout: LIMIT_MS })
-    return await body(path)
+    writeSync(fd, stdout)
+    return await body(`/proc/${process.pid}/fd/${fd}`)
   } finally {
-    rmSync(directory, { recursive: true, force: true })
+    close(fd)
   }
 }
