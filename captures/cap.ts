@@ -48,6 +48,12 @@ export async function openCap(options: CapOptions): Promise<CapCapture> {
   return { linkType, close: () => cap.close() }
 }
 
+/** For `node -e`: opens `lo` and ends by SIGKILL, in a process of its own, because closing spoils the event loop of one that goes on. */
+export const CAP_TRIAL = `
+const { Cap } = require('cap')
+new Cap().open('lo', 'less 1', 65536, Buffer.alloc(65535))
+process.stdout.write('opened an interface', () => process.kill(process.pid, 'SIGKILL'))`
+
 async function newCap(): Promise<Cap> {
   // An optional package: its name is no literal, so that the compiler does not ask for its types.
   const name: string = 'cap'

@@ -63,7 +63,11 @@ function readArguments(): { kinds: Kind[]; filter: RegExp } {
 function jobsOf(kind: Kind, filter: RegExp): Job[] {
   const { limitMs } = KINDS[kind]
   if (kind === 'lint') {
-    const checks = { biome: [`${BIN}/biome`, 'check', '.'], tsc: [`${BIN}/tsc`, '--noEmit'] }
+    const checks = {
+      biome: [`${BIN}/biome`, 'check', '.'],
+      tsc: [`${BIN}/tsc`, '--noEmit'],
+      suites: ['./castproof', 'check', 'suites'],
+    }
     return Object.entries(checks).map(([path, words]) => ({ path, run: () => runCheck(ROOT, path, words, limitMs) }))
   }
   const paths = (testFiles(ROOT).get(kind) ?? []).filter(path => filter.test(path))

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
+import { CAP_TRIAL } from '../../captures/cap.ts'
 import { inNetns } from '../../generators/linux/netns.ts'
 import type { Trial } from './capability.ts'
 import { withNamespace } from './namespace.ts'
@@ -50,12 +51,6 @@ function program(name: string, neededFor: string[], packages: string, ...command
 function versionIn(text: string): string {
   return /\bv?(\d+\.\d+(\.\d+)*)\b/.exec(text)?.[1] ?? 'works'
 }
-
-/** In a process of its own: cap spoils the event loop of the one that has closed it, and a later handle crashes it. */
-const CAP_TRIAL = `
-const { Cap } = require('cap')
-new Cap().open('lo', 'less 1', 65536, Buffer.alloc(65535))
-process.stdout.write('opened an interface', () => process.kill(process.pid, 'SIGKILL'))`
 
 async function capOpens(): Promise<string> {
   return withNamespace(async namespace => {

@@ -108,6 +108,9 @@ class ReferenceSite implements Site {
   }
 
   async setFaults(faults: readonly string[]): Promise<void> {
+    // What endpoints have reported, the new programs do not know: an endpoint that took itself for a member would be none.
+    for (const endpoint of this.endpoints.values()) await endpoint.close()
+    this.endpoints.clear()
     await this.unload('detached')
     await this.load(faults)
   }
@@ -133,7 +136,8 @@ class ReferenceSite implements Site {
     const taps = [...places].map(([ns, { place, nameOf }]) =>
       Tap.open({ ns, nameOf, directory, file: `taps/${prefix}-${place}.pcapng` }),
     )
-    if (this.options.querier) for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
+    if (this.options.querier)
+      for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
     return taps
   }
 

@@ -1,0 +1,129 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import * as assert from 'uvu/assert'
+import { progressOf } from '../reports/progress.ts'
+import type { RunResult, Status } from '../reports/result.ts'
+import { suite } from '../test/suite.ts'
+import { cli } from './cli.ts'
+import { judgeRun } from './judge.ts'
+import { keepSenderOnOneCpu, type RunWanted, run } from './run.ts'
+import { LAYOUT } from './run-directory.ts'
+import { loadSuites } from './suite/load.ts'
+import type { Plan, Stage } from './suite/plan-types.ts'
+import { bringUpDetached, reference } from './target/reference.ts'
+import { skipsOf } from './target/requirements.ts'
+
+const test = suite('whole runs', { timeoutMs: 120_000 })
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const never = new AbortController().signal
+let directory = ''
+
+test.before(keepSenderOnOneCpu)
+test.beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'castproof-run-'))
+})
+test.afterEach(() => rmSync(directory, { recursive: true }))
+
+function planOf(below: readonly string[]): Plan {
+  const { plan, errors } = loadSuites(below.map(path => join(ROOT, 'suites', path)))
+  assert.equal(errors, [])
+  return plan
+}
+
+async function runOf(plan: Plan, changes: Partial<RunWanted> = {}): Promise<RunResult> {
+  const skipped = await skipsOf(plan)
+  const targets = new Map([[reference.name, reference]])
+  const wanted = { plan, directory, targets, faults: [], waivers: [], skipped, jobs: 8, retry: true, ...changes }
+  return run(wanted, progressOf({}), never)
+}
+
+function casesThat(result: RunResult, statuses: readonly Status[]): string[] {
+  const found = result.cases.filter(item => statuses.includes(item.status))
+  return found.map(({ id, status, message }) => `${id} ${status}: ${message}`)
+}
+
+/** Verdicts without where their frames lie: a run points into its evidence files, judge into the captures. */
+function verdicts(result: RunResult) {
+  return result.cases.map(({ id, status, message, checks }) => ({
+    id,
+    status,
+    message,
+    checks: checks.map(({ evidence, ...rest }) => ({
+      ...rest,
+      evidence: evidence.map(({ file: _file, frame: _frame, ...seen }) => seen),
+    })),
+  }))
+}
+
+test('every case of an area passes, and the directory alone gives the same verdicts', async () => {
+  const result = await runOf(planOf(['overlay']))
+  assert.ok(result.cases.length >= 10, `${result.cases.length} cases`)
+  assert.equal(casesThat(result, ['fail', 'inconclusive', 'skip', 'waived']), [])
+  assert.is(result.exitCode, 0)
+  rmSync(join(directory, LAYOUT.result), { force: true })
+  assert.equal(verdicts(judgeRun(directory)), verdicts(result))
+})
+
+/** A command line in process: its exit code and what it wrote. */
+async function castproof(words: string[]): Promise<{ exitCode: number; output: string }> {
+  let output = ''
+  const sink = new Writable({
+    write(chunk, _encoding, done) {
+      output += String(chunk)
+      done()
+    },
+  })
+  const io = { stdout: sink, stderr: sink, env: {}, cwd: ROOT, signal: never }
+  return { exitCode: await cli(words, io), output }
+}
+
+test('a fault exits 1 with field, expected, seen, tap and frame, and tshark shows the comment at that frame', async () => {
+  const out = join(directory, 'run')
+  const words = ['run', 'suites/delivery/group-mac.yaml', '--fault', 'wrong-group-mac', '--out', out]
+  const { exitCode, output } = await castproof(words)
+  assert.is(exitCode, 1, output)
+  const result = JSON.parse(readFileSync(join(out, LAYOUT.result), 'utf8')) as RunResult
+  const failed = result.cases.find(item => item.status === 'fail')
+  const check = failed?.checks.find(item => item.status === 'fail')
+  const evidence = check?.evidence[0]
+  assert.ok(failed && check && evidence, output)
+  for (const word of ['D33', 'ethernet.dst', '01:00:5e:', evidence.tap, `frame ${evidence.frame}`, evidence.file]) {
+    assert.ok(output.includes(word), `${word} is not in:\n${output}`)
+  }
+  assert.match(output, /expected/)
+  assert.match(output, /seen/)
+  assert.ok(commentOf(join(out, evidence.file), evidence.frame).includes('ethernet.dst'))
+  const judged = judgeRun(out)
+  assert.is(judged.exitCode, 1)
+  assert.equal(verdicts(judged), verdicts(result))
+})
+
+function commentOf(file: string, frame: number): string {
+  const words = ['-r', file, '-Y', `frame.number == ${frame}`, '-T', 'fields', '-e', 'frame.comment']
+  return execFileSync('tshark', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+}
+
+test('with the programs attached nowhere no case passes', async () => {
+  const siteOf = async (stage: Stage) => {
+    const site = await bringUpDetached(stage.topology, never)
+    return { site, done: () => site.close() }
+  }
+  const plan = sideBySide(planOf(['delivery', 'overlay']))
+  const result = await runOf(plan, { siteOf, retry: false, jobs: 128 })
+  assert.ok(result.cases.length >= 40, `${result.cases.length} cases`)
+  assert.equal(casesThat(result, ['pass', 'skip', 'waived']), [])
+  assert.is.not(result.exitCode, 0)
+})
+
+/** Without the cases that run alone: each waits for what never comes, and that adds up. */
+function sideBySide(plan: Plan): Plan {
+  const stages = plan.stages.map(stage => ({ ...stage, cases: stage.cases.filter(item => !item.exclusive) }))
+  return { ...plan, stages: stages.filter(stage => stage.cases.length > 0) }
+}
+
+test.run()
