@@ -27,7 +27,10 @@ const GROUP = parseIpv4('239.197.0.1')
 const ROUNDS = 7
 const MEMBERS_MAX = 1024
 const SPREAD_OVER = 1000
-const COPIES_PER_ROUND = 16_384
+const LATE_MS = 200
+const COPIES_PER_ROUND = 8_192
+/** The ring hands a block over after 2 ms at the earliest: a round of thousands would take minutes. */
+const DATAGRAMS_MAX = 64
 
 /**
  * The datapath against a plain loop over a hash map that calls bpf_clone_redirect, on the same veths: with a queue for each (GRO on at the
@@ -100,7 +103,7 @@ class Bench {
     this.#pods = [...bed.pods.values()]
     const { ns, mac, address } = this.#sender
     this.#emitter = new PacketEmitter(ns.fd)
-    this.#ring = PacketRing.open({ netns: ns, ifindex: 0, blockBytes: 1 << 20, blocks: 16 })
+    this.#ring = PacketRing.open({ netns: ns, ifindex: 0, blockBytes: 1 << 16, blocks: 256 })
     this.#frame = buildFrame({ ethernet: { src: mac }, ipv4: { src: address, dst: GROUP }, udp: { dstPort: 5001 } })
   }
 
@@ -132,7 +135,8 @@ class Bench {
     const detach = side.attach(this.#pods.slice(1, members + 1))
     const round: Round = { copies: 0, lost: 0, seconds: 0, spreadsUs: [] }
     this.#ring.drainAll(() => {})
-    for (let left = Math.ceil(COPIES_PER_ROUND / members / 4); left > 0; left--) this.#datagram(members, round)
+    for (let left = Math.min(DATAGRAMS_MAX, Math.ceil(COPIES_PER_ROUND / members)); left > 0; left--)
+      this.#datagram(members, round)
     detach()
     return round
   }
@@ -141,9 +145,13 @@ class Bench {
     const start = sinceMidnight(realtimeNs())
     this.#emitter.send(this.#sender.podIndex, this.#frame)
     const times: number[] = []
-    this.#ring.drainAll((bytes, at, _length, _original, seconds, nanoseconds, _ifindex, direction) => {
-      if (direction === 1 && bytes[at + 23] === 17) times.push((seconds % 86_400) * 1e9 + nanoseconds)
-    })
+    const deadline = performance.now() + LATE_MS
+    // A busy machine leaves the end of the work to ksoftirqd: late is not lost.
+    do {
+      this.#ring.drainAll((bytes, at, _length, _original, seconds, nanoseconds, _ifindex, direction) => {
+        if (direction === 1 && bytes[at + 23] === 17) times.push((seconds % 86_400) * 1e9 + nanoseconds)
+      })
+    } while (times.length < members && performance.now() < deadline)
     times.sort((a, b) => a - b)
     const first = times[0] ?? start
     round.copies += times.length
