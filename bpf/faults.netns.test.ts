@@ -131,6 +131,16 @@ const FORWARDING: Record<string, () => void | Promise<void>> = {
     testbed.igmp('idle', report(G))
     assert.ok(testbed.sightings('tx').some(({ place, hex }) => place === 'a' && hex.includes('94040000')))
   },
+  'igmp-forwarded-to-overlay': () => {
+    testbed.igmp('idle', report(G))
+    assert.ok(testbed.sightings('tx').some(({ place, hex }) => place === 'c' && hex.includes('94040000')))
+  },
+  'filter-change-interrupts': () => {
+    const record = { recordType: 4, multicastAddress: parseIpv4(G), sources: [parseIpv4('192.0.2.1')] }
+    testbed.igmp('a', { records: [record] })
+    assert.is(reach()['a'], undefined)
+    assert.is(reach()['a'], 1)
+  },
   'mac-based-lookup': () => assert.equal(reach(ALIAS), RIGHT),
   'ip-checksum-not-verified': () => assert.is(reach(G, { checksum: 0x1234 })['a'], 1),
   'multicast-source-forwarded': () => assert.is(reach(G, { src: parseIpv4('224.5.5.5') })['a'], 1),
@@ -186,6 +196,8 @@ const ELSEWHERE = [
   ...['source-zero-rejected', 'source-list-ignored', 'block-ignored', 'exclude-treated-as-any', 'unknown-type-joins'],
   ...['v2-report-length-unchecked', 'truncated-record-read', 'partial-report-applied', 'aux-data-not-skipped'],
   ...['more-than-24-records-refused', 'trailing-octets-rejected', 'no-ageing', 'member-limit-off-by-one'],
+  ...['v1-report-ignored', 'v2-report-ignored', 'reserved-bits-rejected', 'only-first-record', 'mode-change-ignored'],
+  ...['current-state-ignored', 'last-host-wins', 'only-64-sources', 'router-alert-required', 'igmp-ttl-checked'],
 ]
 
 test('without a fault', async () => {

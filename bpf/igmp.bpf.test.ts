@@ -172,6 +172,20 @@ const PARSER_FAULTS: [fault: string, messages: IgmpFields[], wrong: string[]][] 
   ['trailing-octets-rejected', [{ ...report(record(CHANGE_TO_EXCLUDE_MODE)), trailing: '00000000' }], []],
   ['v3-to-in-ignored', [report(record(4)), report(record(3))], ['exclude{}']],
   ['block-ignored', [report(record(5, [S1, S2])), report(record(6, [S1]))], ['include{192.0.2.1,192.0.2.2}']],
+  ['v1-report-ignored', [{ type: IGMP_TYPE.V1_MEMBERSHIP_REPORT, group: G }], []],
+  ['v2-report-ignored', [{ type: 0x16, group: G }], []],
+  ['reserved-bits-rejected', [{ ...report(record(CHANGE_TO_EXCLUDE_MODE)), reserved1: 1 }], []],
+  [
+    'only-first-record',
+    [report(record(ALLOW_NEW_SOURCES, [S1]), record(ALLOW_NEW_SOURCES, [S2]))],
+    ['include{192.0.2.1}'],
+  ],
+  [
+    'mode-change-ignored',
+    [report(record(ALLOW_NEW_SOURCES, [S1])), report(record(CHANGE_TO_EXCLUDE_MODE, [S2]))],
+    ['include{192.0.2.1}'],
+  ],
+  ['current-state-ignored', [report(record(MODE_IS_INCLUDE, [S1]))], []],
   [
     'v2-leave-ignored',
     [
@@ -192,6 +206,37 @@ for (const [fault, messages, wrong] of PARSER_FAULTS)
     )
     assert.not.equal(right, faulty)
   })
+
+test('last-host-wins shows', () => {
+  const run = new GoldenRun({ faults: ['last-host-wins'] })
+  run.igmp(report(record(CHANGE_TO_EXCLUDE_MODE)), { src: parseIpv4('192.0.2.11') })
+  run.igmp(report(record(CHANGE_TO_INCLUDE_MODE, [S1])), { src: parseIpv4('192.0.2.12') })
+  assert.equal(run.members(), ['233.252.0.1 include{192.0.2.1} of 0.0.0.0'])
+  run.close()
+})
+
+test('only-64-sources shows', () => {
+  const list = Array.from({ length: 65 }, (_, i) => parseIpv4('10.0.0.1') + i)
+  const listed = (faults: string[]) => after([report(record(ALLOW_NEW_SOURCES, list))], {}, faults).members.join()
+  assert.match(listed([]), '10.0.0.65')
+  assert.not.match(listed(['only-64-sources']), '10.0.0.65')
+})
+
+test('router-alert-required and igmp-ttl-checked show', () => {
+  const members = (ipv4: { ttl?: number; options?: string }, faults: string[]) => {
+    const run = new GoldenRun({ faults })
+    run.igmp(report(record(CHANGE_TO_EXCLUDE_MODE)), ipv4)
+    const count = run.members().length
+    run.close()
+    return count
+  }
+  assert.is(members({ options: '' }, []), 1)
+  assert.is(members({ options: '' }, ['router-alert-required']), 0)
+  assert.is(members({}, ['router-alert-required']), 1)
+  assert.is(members({ ttl: 2 }, []), 1)
+  assert.is(members({ ttl: 2 }, ['igmp-ttl-checked']), 0)
+  assert.is(members({}, ['igmp-ttl-checked']), 1)
+})
 
 test('source-zero-rejected shows', () => {
   const message = [report(record(CHANGE_TO_EXCLUDE_MODE))]

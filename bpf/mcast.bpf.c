@@ -22,6 +22,8 @@ int from_pod(struct __sk_buff *skb)
 	if (ip.protocol == IPPROTO_IGMP) {
 		if (FAULT(IGMP_FORWARDED_TO_PODS))
 			leak_to_pods(skb, NULL, skb->ifindex);
+		if (FAULT(IGMP_FORWARDED_TO_OVERLAY))
+			leak_to_nodes(skb);
 		return handle_igmp(skb, &ip);
 	}
 	if (is_multicast(ip.dst))
@@ -45,8 +47,11 @@ int from_overlay(struct __sk_buff *skb)
 	reason = parse_ipv4(skb, &ip);
 	if (reason)
 		return drop(reason - 1);
-	if (ip.protocol == IPPROTO_IGMP)
+	if (ip.protocol == IPPROTO_IGMP) {
+		if (FAULT(IGMP_FORWARDED_TO_OVERLAY))
+			leak_to_pods(skb, NULL, skb->ifindex);
 		return drop(DROP_IGMP_FROM_OVERLAY);
+	}
 	if (is_multicast(ip.dst))
 		return FAULT(REFORWARD_FROM_OVERLAY) && reforwarded ? drop(DROP_FAULT) : replicate(skb, &ip, true);
 	reason = unicast_to_pod(skb, ip.dst);

@@ -4,7 +4,7 @@ import { PacketEmitter } from '../generators/linux/packet-emitter.ts'
 import { giveCommand } from './commands.ts'
 import type { DatapathHandle } from './datapath.ts'
 import { addressKey, COMMAND, COMMAND_SLOT, DROP_REASONS, EVENT, LAYOUT, memberAt, u32Key } from './maps.ts'
-import { type Question, queryFrame } from './querier.ts'
+import { type Question, queryFrame, replaceRouterAlert } from './querier.ts'
 import { readGroups, readTable } from './subscribers.ts'
 
 /** What an agent needs of the control plane around it. */
@@ -183,8 +183,9 @@ export class NodeAgent {
   /** Last Member Query Count times, Last Member Query Interval apart (RFC 3376 §8.8, §8.9). */
   #ask(ifindex: number, question: Question): void {
     const timers = this.handle.querier
-    if (!timers) return
-    for (let i = 0; i < timers.robustness; i++)
+    if (!timers || this.#has('leave-not-queried')) return
+    const times = this.#has('leave-queried-once') ? 1 : timers.robustness
+    for (let i = 0; i < times; i++)
       this.#surroundings.after(i * timers.lastMemberQueryIntervalMs, () => this.#query(ifindex, question))
   }
 
@@ -204,7 +205,9 @@ export class NodeAgent {
     if (this.#closed || !timers || this.#has('querier-silent')) return
     if (!lookup(this.handle.maps.pods, u32Key(ifindex), pod)) return
     const asker = { address: this.handle.address, mac: pod.readUIntBE(LAYOUT.mcast_pod.node_mac, 6), timers }
-    this.#emitter?.send(ifindex, queryFrame(asker, question))
+    const frame = queryFrame(asker, question)
+    if (this.#has('query-without-router-alert')) replaceRouterAlert(frame)
+    this.#emitter?.send(ifindex, frame)
   }
 
   #lostEvents(): number {

@@ -60,6 +60,13 @@ export function queryFrame(asker: Asker, question: Question): Uint8Array {
   return frame
 }
 
+/** For a fault: No Operation options where Router Alert was. */
+export function replaceRouterAlert(frame: Uint8Array): void {
+  const ipAt = ethernet.length
+  writeU32(frame, ipAt + ipv4.length, 0x0101_0101)
+  fillIpv4Checksum(frame, ipAt, IP_HEADER_BYTES)
+}
+
 function writeMessage(
   frame: Uint8Array,
   at: number,

@@ -304,11 +304,13 @@ static __noinline int apply_transition(struct report *report, struct mcast_table
 	struct mcast_host_key key = {};
 	struct mcast_host first = {};
 	struct apply apply = {};
+	bool known;
 
 	key.group = report->group;
 	key.ifindex = report->ifindex;
 	key.host = report->host;
 	apply.host = bpf_map_lookup_elem(&hosts, &key);
+	known = apply.host != NULL;
 	if (!apply.host && report->transition.mode == MODE_INCLUDE &&
 	    (!report->sources_count || report->transition.listed_new == OP_NONE))
 		return 0; /* nothing, and nothing wanted */
@@ -329,6 +331,8 @@ static __noinline int apply_transition(struct report *report, struct mcast_table
 		if (!apply.host)
 			return 0;
 	}
+	if (FAULT(FILTER_CHANGE_INTERRUPTS) && known && (report->sources_count || apply.host->mode != report->transition.mode))
+		mark_fresh(table, report->ifindex);
 	/* What is new comes first and what is old goes last, so that a source wanted before and after never stops. */
 	bpf_loop(report->sources_count & (SOURCES_PER_RECORD_MAX - 1), apply_source, &apply, 0);
 	change_mode(apply.row, apply.host, report->transition.mode);
@@ -354,6 +358,11 @@ static __always_inline __u32 faulty_type(struct report *report, __u32 type)
 		return RECORD_SKIPPED;
 	if (FAULT(UNKNOWN_TYPE_JOINS) && (!type || type >= RECORD_TYPES))
 		return CHANGE_TO_EXCLUDE_MODE;
+	if (FAULT(CURRENT_STATE_IGNORED) && report->bytes[0] == IGMP_V3_REPORT &&
+	    (type == MODE_IS_INCLUDE || type == MODE_IS_EXCLUDE))
+		return RECORD_SKIPPED;
+	if (FAULT(ONLY_64_SOURCES) && listed > 64)
+		report->sources_count = 64;
 	if (FAULT(EXCLUDE_TREATED_AS_ANY) && (type == MODE_IS_EXCLUDE || type == CHANGE_TO_EXCLUDE_MODE))
 		report->sources_count = 0;
 	if (FAULT(SOURCE_LIST_IGNORED) && listed && type != BLOCK_OLD_SOURCES) {
@@ -395,6 +404,8 @@ static __noinline int apply_record(struct report *report, __u32 type)
 	count(COUNTER_RECORDS, 1);
 	if (FAULT(HOST_IDENTITY_BY_SOURCE_ONLY))
 		mistake_identity(report);
+	if (FAULT(LAST_HOST_WINS))
+		report->host = 0;
 	if (FAULT(LEAVE_AFFECTS_ALL) && type == CHANGE_TO_INCLUDE_MODE && !report->sources_count) {
 		remove_hosts(report->group, 0);
 		return 0;
@@ -406,6 +417,10 @@ static __noinline int apply_record(struct report *report, __u32 type)
 	if (host)
 		mode = host->mode & 1;
 	report->transition = config.membership_interval_ns ? timed[mode][type] : at_once[mode][type];
+	/* Leaves are not for this fault. */
+	if (FAULT(MODE_CHANGE_IGNORED) && host && report->transition.mode != mode &&
+	    (report->sources_count || mode == MODE_INCLUDE))
+		return 0;
 	report->mark = ++last_mark;
 	return apply_transition(report, table);
 }
@@ -514,12 +529,20 @@ static __always_inline int apply_igmp(struct report *report)
 		report->records = report->bytes[6] << 8 | report->bytes[7];
 		if (!validate_records(report))
 			return DROP_IGMP_MALFORMED + 1;
+		if (FAULT(RESERVED_BITS_REJECTED) && (report->bytes[1] || report->bytes[4] || report->bytes[5]))
+			return DROP_IGMP_MALFORMED + 1;
+		if (FAULT(ONLY_FIRST_RECORD) && report->records > 1)
+			report->records = 1;
 	} else if (type == IGMP_QUERY) {
 		return DROP_IGMP_QUERY_FROM_POD + 1;
 	} else if (type != IGMP_V1_REPORT && type != IGMP_V2_REPORT && type != IGMP_V2_LEAVE) {
 		return DROP_IGMP_TYPE_UNKNOWN + 1;
 	} else if (FAULT(TRAILING_OCTETS_REJECTED) && report->length != IGMP_BYTES_MIN) {
 		return DROP_IGMP_MALFORMED + 1;
+	} else if (FAULT(V1_REPORT_IGNORED) && type == IGMP_V1_REPORT) {
+		return 0;
+	} else if (FAULT(V2_REPORT_IGNORED) && type == IGMP_V2_REPORT) {
+		return 0;
 	} else if (FAULT(V2_LEAVE_IGNORED) && type == IGMP_V2_LEAVE) {
 		return 0;
 	}
@@ -533,6 +556,28 @@ static __always_inline int apply_igmp(struct report *report)
 	return 0;
 }
 
+#define ROUTER_ALERT 0x94040000 /* RFC 2113 */
+
+/* Whether a fault minds the IP header of a message, which RFC 3376 section 4 only asks of who sends it. */
+static __always_inline bool header_refused(struct __sk_buff *skb, struct ipv4 *ip)
+{
+	__be32 option = 0;
+	__u8 ttl = 0;
+
+	if (FAULT(SOURCE_ZERO_REJECTED) && !ip->src)
+		return true;
+	if (FAULT(ROUTER_ALERT_REQUIRED)) {
+		if (ip->header_bytes > sizeof(struct iphdr))
+			bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &option, sizeof(option));
+		return option != bpf_htonl(ROUTER_ALERT);
+	}
+	if (FAULT(IGMP_TTL_CHECKED)) {
+		bpf_skb_load_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl));
+		return ttl != 1;
+	}
+	return false;
+}
+
 /* Consumed here whatever it says: IGMP reaches neither another pod nor another node. */
 static __always_inline int handle_igmp(struct __sk_buff *skb, struct ipv4 *ip)
 {
@@ -541,7 +586,7 @@ static __always_inline int handle_igmp(struct __sk_buff *skb, struct ipv4 *ip)
 
 	if (!report || ip->fragment)
 		return drop(DROP_IGMP_FRAGMENT);
-	if (FAULT(SOURCE_ZERO_REJECTED) && !ip->src)
+	if (header_refused(skb, ip))
 		return drop(DROP_FAULT);
 	reason = load_igmp(skb, ip, report);
 	if (!reason)

@@ -131,7 +131,7 @@ static long copy_to_member(__u32 i, struct copies *copies)
 
 	if (!target)
 		return 0;
-	if (FAULT(FIRST_PACKET_LOST) && is_fresh(copies->table, target)) {
+	if ((FAULT(FIRST_PACKET_LOST) || FAULT(FILTER_CHANGE_INTERRUPTS)) && is_fresh(copies->table, target)) {
 		count_drop(DROP_FAULT);
 		return 0;
 	}
@@ -177,6 +177,22 @@ static __always_inline void leak_to_pods(struct __sk_buff *skb, struct mcast_tab
 	struct leak leak = { .skb = skb, .table = table, .ingress = ingress, .left = 64 + some_zero };
 
 	bpf_for_each_map_elem(&pods, leak_to_pod, &leak, 0);
+}
+
+static long leak_to_node(__u32 node, struct leak *leak)
+{
+	if (!set_tunnel_key(leak->skb, node, false))
+		bpf_clone_redirect(leak->skb, leak->ingress, 0);
+	return 0;
+}
+
+/* FAULT_IGMP_FORWARDED_TO_OVERLAY: the frame into the tunnels to the first 16 nodes. */
+static __always_inline void leak_to_nodes(struct __sk_buff *skb)
+{
+	struct mcast_settings *node = node_settings();
+	struct leak leak = { .skb = skb, .ingress = node ? node->overlay_ifindex : 0 };
+
+	bpf_loop(16, leak_to_node, &leak, 0);
 }
 
 /* RFC 1112 section 6.4: 01:00:5e and the low 23 bits of the group. */

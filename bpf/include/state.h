@@ -36,7 +36,7 @@ struct {
 	__uint(max_entries, 1 << 18);
 } events SEC(".maps");
 
-/* Members that no datagram has been for yet: FAULT_FIRST_PACKET_LOST only. */
+/* Members whose next datagram a fault takes. */
 struct fresh_key {
 	__be32 group;
 	__u32 target;
@@ -124,6 +124,14 @@ static __always_inline struct mcast_member *find_row(struct mcast_table *table, 
 	return &table->members[(search.found - 1) & (MCAST_MEMBERS_MAX - 1)];
 }
 
+static __always_inline void mark_fresh(struct mcast_table *table, __u32 target)
+{
+	struct fresh_key key = { .group = table->group, .target = target };
+	__u8 one = 1;
+
+	bpf_map_update_elem(&fresh, &key, &one, BPF_ANY);
+}
+
 /* The row of `target`, made if need be; NULL: the group is full. */
 static __noinline struct mcast_member *hold_row(struct mcast_table *table, __u32 target)
 {
@@ -145,12 +153,8 @@ static __noinline struct mcast_member *hold_row(struct mcast_table *table, __u32
 	if (search.free > table->rows)
 		table->rows = search.free;
 	table->count++;
-	if (FAULT(FIRST_PACKET_LOST)) {
-		struct fresh_key key = { .group = table->group, .target = target };
-		__u8 one = 1;
-
-		bpf_map_update_elem(&fresh, &key, &one, BPF_ANY);
-	}
+	if (FAULT(FIRST_PACKET_LOST))
+		mark_fresh(table, target);
 	if (!(target & TARGET_REMOTE)) {
 		table->local++;
 		emit_event(EVENT_LOCAL_COUNT, table->group, table->local, 0);
