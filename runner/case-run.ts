@@ -4,6 +4,7 @@ import type { FrameSpec } from '../generators/frame-spec.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
 import { formatIpv4 } from '../generators/wire/address.ts'
 import type { Fences } from './fence.ts'
+import type { Patience } from './patience.ts'
 import { Programs } from './programs.ts'
 import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
@@ -11,9 +12,9 @@ import type { Condition, PlannedCase, PlannedStep } from './suite/plan-types.ts'
 
 type StepOf<Name extends PlannedStep['action']> = Extract<PlannedStep, { action: Name }>
 
-const PRIME_LIMIT_MS = 2000
 const PROBE_PPS = 500
 const PROBE_INTERVAL_MS = 2
+
 /** A step that did not come to pass: the case goes on to be judged, and says so. */
 interface Outcome {
   ok: boolean
@@ -32,6 +33,7 @@ export class CaseRun {
   private readonly recorder: Recorder
   private readonly fences: Fences
   private readonly stop: AbortSignal
+  private readonly patience: Patience
   private readonly subject: Subject
   private readonly programs: Programs
   private readonly onStep: (step: { step: string; action: string }) => void
@@ -42,7 +44,7 @@ export class CaseRun {
   constructor(
     planned: PlannedCase,
     attempt: number,
-    parts: { site: StageSite; recorder: Recorder; fences: Fences; stop: AbortSignal },
+    parts: { site: StageSite; recorder: Recorder; fences: Fences; stop: AbortSignal; patience: Patience },
     onStep: (step: { step: string; action: string }) => void,
   ) {
     this.onStep = onStep
@@ -51,6 +53,7 @@ export class CaseRun {
     this.recorder = parts.recorder
     this.fences = parts.fences
     this.stop = parts.stop
+    this.patience = parts.patience
     this.subject = { case: planned.id, attempt }
     this.programs = new Programs(parts.site, parts.recorder, this.subject)
   }
@@ -95,8 +98,19 @@ export class CaseRun {
     const about = { step: step.id, action: step.action }
     this.onStep(about)
     this.recorder.observe({ kind: 'step', ...about, phase: 'start', ok: true }, this.subject)
-    const outcome = await this.act(step)
-    this.recorder.observe({ kind: 'step', ...about, phase: 'end', ...outcome }, this.subject)
+    const outcome = await this.outcomeOf(step)
+    this.recorder.observe({ kind: 'step', ...about, phase: 'end', ...outcome.told }, this.subject)
+    if (outcome.broken !== undefined) throw outcome.broken
+  }
+
+  /** A step that throws has ended too: without its end the judge could not say why. */
+  private async outcomeOf(step: PlannedStep): Promise<{ told: Outcome; broken?: unknown }> {
+    try {
+      return { told: await this.act(step) }
+    } catch (error) {
+      const broken = error ?? new Error('the step threw nothing')
+      return { told: { ok: false, detail: error instanceof Error ? error.message : String(error) }, broken }
+    }
   }
 
   private act(step: PlannedStep): Outcome | Promise<Outcome> {
@@ -189,7 +203,7 @@ export class CaseRun {
     const missing = late.flat()
     return missing.length === 0
       ? DONE
-      : { ok: false, detail: `not primed within ${PRIME_LIMIT_MS} ms: ${missing.join(', ')}` }
+      : { ok: false, detail: `not primed within ${this.patience.primeMs} ms: ${missing.join(', ')}` }
   }
 
   /** Probes until every pod has got one; gives back those that never did. */
@@ -197,7 +211,7 @@ export class CaseRun {
     const wanted = (step.primeOf?.[sender] ?? step.prime).filter(pod => pod !== sender)
     const group = spec.frame.ipv4?.dst
     if (wanted.length === 0 || group === undefined) return []
-    return this.probeUntil(sender, { of: spec, group }, wanted, PRIME_LIMIT_MS)
+    return this.probeUntil(sender, { of: spec, group }, wanted, this.patience.primeMs)
   }
 
   private async probeUntil(
@@ -237,7 +251,8 @@ export class CaseRun {
   }
 
   private wait(step: StepOf<'wait'>): Promise<Outcome> {
-    const { until: condition, timeoutMs } = step
+    const { until: condition } = step
+    const timeoutMs = condition.until === 'sent' ? step.timeoutMs : Math.min(step.timeoutMs, this.patience.waitMs)
     switch (condition.until) {
       case 'delivered':
         return this.waitDelivered(condition, timeoutMs)

@@ -153,10 +153,12 @@ function addFaults(program: Command, dispatch: Dispatch): void {
     .command('faults')
     .description('the fault matrix: which case notices which built-in fault')
     .argument('[suites...]', 'YAML files or folders (default: the suites that come with castproof)')
-    .option('--self', 'also faults of generators and control plane', false)
+    .option('--fault <name>', 'this row only, may repeat', list, [])
+    .option('--self', 'faults of the generators, too (none are built in yet)', false)
+    .option('--out <dir>', 'folder of the run directories (default: a new one under castproof-runs/)')
     .option('--json', 'as JSON', false)
     .action((suites: string[], options: Omit<FaultsOptions, 'suites'>) => dispatch('faults', { ...options, suites }))
-  withExamples(command, ['castproof faults', 'castproof faults suites/igmp --json'])
+  withExamples(command, ['castproof faults', 'castproof faults --fault duplicate-local --fault leak-20ms'])
 }
 
 function addSend(program: Command, dispatch: Dispatch): void {

@@ -2,22 +2,11 @@ import { join } from 'node:path'
 import type { Fault } from '../bpf/faults.ts'
 import { progressOf } from '../reports/progress.ts'
 import type { CaseResult, RunResult, Status } from '../reports/result.ts'
+import { type FaultRow, idleCases, rowOf } from './fault-row.ts'
+import type { Patience } from './patience.ts'
 import { run } from './run.ts'
-import type { Plan, Stage } from './suite/plan-types.ts'
+import type { Plan, PlannedCase, Stage } from './suite/plan-types.ts'
 import type { Site, Target } from './target/target.ts'
-
-/** What one fault did to the suites. */
-export interface FaultRow {
-  fault: string
-  requirements: string[]
-  /** Cases that failed and cover a requirement of the fault: they noticed it. */
-  killedBy: string[]
-  /** Cases that failed without covering one of its requirements. */
-  alsoFailed: string[]
-  inconclusive: string[]
-  passed: number
-  cases: number
-}
 
 export interface FaultMatrix {
   rows: FaultRow[]
@@ -33,6 +22,8 @@ export interface MatrixWanted {
   plan: Plan
   target: Target
   faults: readonly Fault[]
+  /** Not all faults there are: only cases that these are for are judged. */
+  partial: boolean
   /** A run directory for each fault is kept below it. */
   directory: string
   jobs: number
@@ -40,38 +31,79 @@ export interface MatrixWanted {
   onRow: (row: FaultRow, position: number) => void
 }
 
-/** Runs all suites once without a fault and once with each; the topology stays up, only the SUT's programs change. */
+/**
+ * Half the wait of an ordinary run, for most of what a fault stops never comes. The run without a fault waits as long, so
+ * a case that needs more does not pass there, and is reported.
+ */
+const HASTY: Patience = { primeMs: 600, arrivalMs: 400, waitMs: 2000 }
+
+/** Runs all suites once without a fault, then what bears on it with each; the topology stays up, only the SUT's programs change. */
 export async function faultMatrix(wanted: MatrixWanted, stop: AbortSignal): Promise<FaultMatrix> {
   const sites = new Map<string, Site>()
   try {
-    const sound = await oneRun(wanted, undefined, sites, stop)
-    const unsound = sound.cases.filter(item => item.status !== 'pass' && item.status !== 'skip')
+    const sound = await oneRun(
+      wanted,
+      wanted.partial ? planFor(wanted.plan, wanted.faults) : wanted.plan,
+      undefined,
+      sites,
+      stop,
+    )
     const rows: FaultRow[] = []
     for (const fault of wanted.faults) {
-      const row = rowOf(fault, await oneRun(wanted, fault, sites, stop))
+      const startMs = performance.now()
+      const result = await oneRun(wanted, planFor(wanted.plan, [fault]), fault, sites, stop)
+      const row = rowOf(fault, result, performance.now() - startMs)
       rows.push(row)
       wanted.onRow(row, rows.length)
     }
-    const judged = sound.cases.filter(item => item.status === 'pass').map(item => item.id)
-    return {
-      rows,
-      survivors: rows.filter(row => row.killedBy.length === 0).map(row => row.fault),
-      idle: judged.filter(id => !rows.some(row => row.killedBy.includes(id) && leavesHalfGreen(row))),
-      unsound: unsound.map(({ id, status, message }) => ({ id, status, message })),
-    }
+    return verdict(wanted, sound, rows)
   } finally {
     for (const site of sites.values()) await site.close()
   }
 }
 
+function verdict({ faults, partial }: MatrixWanted, sound: RunResult, rows: FaultRow[]): FaultMatrix {
+  const unsound = sound.cases.filter(item => item.status !== 'pass' && item.status !== 'skip')
+  const judged = sound.cases.filter(item => item.status === 'pass' && (!partial || bears(item, faults)))
+  return {
+    rows,
+    survivors: rows.filter(row => row.killedBy.length === 0).map(row => row.fault),
+    idle: idleCases(
+      judged.map(item => item.id),
+      rows,
+    ),
+    unsound: unsound.map(({ id, status, message }) => ({ id, status, message })),
+  }
+}
+
+function bears({ covers }: Pick<CaseResult, 'covers'>, faults: readonly Fault[]): boolean {
+  return covers.some(({ id }) => faults.some(fault => fault.requirements.includes(id)))
+}
+
+/**
+ * Cases that cover a requirement of the faults, and beside them all that run side by side in the largest stage: of those,
+ * half must stay green. Cases that would hold everybody else up and that the faults are not for are left out.
+ */
+function planFor(plan: Plan, faults: readonly Fault[]): Plan {
+  const largest = plan.stages.reduce((most, stage) => (stage.cases.length > most.cases.length ? stage : most))
+  const wanted = (stage: Stage, item: PlannedCase): boolean =>
+    bears(item, faults) || (stage.name === largest.name && !item.exclusive)
+  const stages = plan.stages.map(stage => ({
+    ...stage,
+    cases: stage.cases.filter(item => wanted(stage, item)),
+  }))
+  return { ...plan, stages: stages.filter(stage => stage.cases.length > 0) }
+}
+
 async function oneRun(
   wanted: MatrixWanted,
+  plan: Plan,
   fault: Fault | undefined,
   sites: Map<string, Site>,
   stop: AbortSignal,
 ): Promise<RunResult> {
   const faults = fault ? [fault.name] : []
-  const { plan, target, jobs, skipped } = wanted
+  const { target, jobs, skipped } = wanted
   const siteOf = async (stage: Stage) => {
     let site = sites.get(stage.name)
     if (site) await site.setFaults(faults)
@@ -83,28 +115,10 @@ async function oneRun(
   }
   const directory = join(wanted.directory, fault?.name ?? 'none')
   const targets = new Map([[target.name, target]])
+  const retry = fault === undefined
   return run(
-    { plan, directory, targets, faults, waivers: [], skipped, jobs, retry: fault === undefined, siteOf },
+    { plan, directory, targets, faults, waivers: [], skipped, jobs, retry, patience: HASTY, siteOf },
     progressOf({}),
     stop,
   )
-}
-
-function rowOf(fault: Fault, result: RunResult): FaultRow {
-  const failed = result.cases.filter(item => item.status === 'fail')
-  const notices = (item: CaseResult): boolean => item.covers.some(covered => fault.requirements.includes(covered.id))
-  return {
-    fault: fault.name,
-    requirements: [...fault.requirements],
-    killedBy: failed.filter(notices).map(item => item.id),
-    alsoFailed: failed.filter(item => !notices(item)).map(item => item.id),
-    inconclusive: result.cases.filter(item => item.status === 'inconclusive').map(item => item.id),
-    passed: result.totals.pass,
-    cases: result.totals.pass + result.totals.fail + result.totals.inconclusive,
-  }
-}
-
-/** A fault that breaks everything shows of no case that it can tell one thing from another. */
-function leavesHalfGreen(row: FaultRow): boolean {
-  return row.passed * 2 >= row.cases - 1
 }

@@ -1,6 +1,7 @@
 import { DIRECTION } from '../captures/record.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
 import type { StreamRole } from './observation.ts'
+import type { Patience } from './patience.ts'
 import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
 
@@ -12,7 +13,6 @@ export const GUARD_GROUP = 0xefc3fffe
 export const GUARD_PORT = 5999
 const GUARD_FRAMES = 2
 const CONTROL_FRAMES = 2
-const ARRIVAL_LIMIT_MS = 1000
 const RAISE_TRIES = 3
 const RAISE_LIMIT_MS = 200
 
@@ -20,11 +20,13 @@ const RAISE_LIMIT_MS = 200
 export class Fences {
   private readonly site: StageSite
   private readonly recorder: Recorder
+  private readonly arrivalMs: number
   private unguarded: ReadonlySet<string> = new Set()
 
-  constructor(site: StageSite, recorder: Recorder) {
+  constructor(site: StageSite, recorder: Recorder, patience: Patience) {
     this.site = site
     this.recorder = recorder
+    this.arrivalMs = patience.arrivalMs
   }
 
   /**
@@ -54,9 +56,9 @@ export class Fences {
     if (this.site.isStranger(sender)) return this.strangersGuard(stream, sender, subject, stop)
     if (!this.site.reachable().includes(sender)) return
     await this.control(stream, sender, receivers, subject, stop)
-    await this.guard('fence', sender, stream, subject, stop, ARRIVAL_LIMIT_MS)
+    await this.guard('fence', sender, stream, subject, stop, this.arrivalMs)
     const echoer = this.site.echoer(sender)
-    if (echoer !== undefined) await this.guard('echo', echoer, stream, subject, stop, ARRIVAL_LIMIT_MS, [sender])
+    if (echoer !== undefined) await this.guard('echo', echoer, stream, subject, stop, this.arrivalMs, [sender])
   }
 
   private async guard(
@@ -91,8 +93,8 @@ export class Fences {
     const spec = this.site.tunnelled(of, this.guardSpec('fence', sender, of))
     await this.site.send(sender, [spec], 'fence', of.number, subject, stop)
     const near = this.site.podsOfNodeAt(of.frame.ipv4?.dst ?? 0)
-    await this.arrived(spec.number, near, ARRIVAL_LIMIT_MS, stop)
-    if (near[0] !== undefined) await this.guard('echo', near[0], of, subject, stop, ARRIVAL_LIMIT_MS)
+    await this.arrived(spec.number, near, this.arrivalMs, stop)
+    if (near[0] !== undefined) await this.guard('echo', near[0], of, subject, stop, this.arrivalMs)
   }
 
   private async control(
@@ -114,7 +116,7 @@ export class Fences {
       stop,
     )
     const arrived = () => specs.every(({ pod, spec }) => this.count(spec.number, pod) > 0)
-    await this.recorder.until(arrived, ARRIVAL_LIMIT_MS, stop)
+    await this.recorder.until(arrived, this.arrivalMs, stop)
   }
 
   private unicast(stream: StreamSpec, sender: string, receiver: string): StreamSpec {

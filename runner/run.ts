@@ -6,7 +6,9 @@ import { pinThread, realtimeNs } from '../generators/linux/libc.ts'
 import { openSentLog, type SentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
 import type { RunResult } from '../reports/result.ts'
+import { writeWhole } from '../reports/write.ts'
 import { judgeRun } from './judge.ts'
+import { PATIENT, type Patience } from './patience.ts'
 import { StreamNumbers } from './recorder.ts'
 import { fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
 import { runStage, type StageContext } from './stage-run.ts'
@@ -29,6 +31,7 @@ export interface RunWanted {
   jobs: number
   /** Repeats inconclusive cases; off where the first word is wanted, as in the fault matrix. */
   retry: boolean
+  patience?: Patience
   /** Brings a stage's site up, or lends one that is up already. */
   siteOf?: (stage: Stage) => Promise<{ site: Site; done: () => Promise<void> }>
 }
@@ -114,7 +117,7 @@ class RunRecording {
   }
 
   private write(name: string, value: unknown): void {
-    writeFileSync(join(this.wanted.directory, name), `${JSON.stringify(value, null, 1)}\n`)
+    writeWhole(join(this.wanted.directory, name), `${JSON.stringify(value, null, 1)}\n`)
   }
 
   /** Brings the stage up, runs its cases, takes it down; what it recorded is in the run record from then on. */
@@ -134,13 +137,20 @@ class RunRecording {
     try {
       this.progress.stageReady({ stage: stage.name, tookMs: performance.now() - startMs })
       const record: StageRecord = { name: stage.name, target: stage.target, attempt, site: site.map, taps: [] }
-      this.record.stages.push(record)
       const files = await runStage(this.runnable(stage), site, this.context(attempt))
       record.taps = files.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) }))
+      this.keep(record)
     } finally {
       await done()
     }
     this.progress.stageFinished({ stage: stage.name, tookMs: performance.now() - startMs })
+  }
+
+  /** A stage that has ended can be judged, whatever becomes of the run. */
+  private keep(record: StageRecord): void {
+    this.record.stages.push(record)
+    this.sent.flush()
+    this.write(LAYOUT.run, this.record)
   }
 
   private runnable(stage: Stage): Stage {
@@ -160,14 +170,14 @@ class RunRecording {
   }
 
   private context(attempt: number): StageContext {
-    const { directory, jobs } = this.wanted
+    const { directory, jobs, patience = PATIENT } = this.wanted
     const run = { runId: this.record.runId, runStartNs: this.startNs }
     const warn = (text: string): void => {
       this.record.warnings?.push(text)
       this.progress.warning(text)
     }
     const { progress, sent, streams, stop } = this
-    return { directory, jobs, attempt, run, sent, streams, progress, warn, stop }
+    return { directory, jobs, patience, attempt, run, sent, streams, progress, warn, stop }
   }
 
   /** Writes the record and judges the directory from its files: the same path as `castproof judge`. */

@@ -1,8 +1,11 @@
+import { inspect } from 'node:util'
+import { SyscallError } from '../generators/linux/libc.ts'
 import type { SentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
 import { bindCase } from './bind.ts'
 import { CaseRun } from './case-run.ts'
 import { Fences } from './fence.ts'
+import type { Patience } from './patience.ts'
 import { Recorder, type StreamNumbers } from './recorder.ts'
 import { StageSite } from './stage-site.ts'
 import type { PlannedCase, Stage } from './suite/plan-types.ts'
@@ -17,6 +20,7 @@ export interface StageContext {
   streams: StreamNumbers
   run: { runId: number; runStartNs: bigint }
   jobs: number
+  patience: Patience
   attempt: number
   progress: Progress
   /** Something a person should know: shown, and kept in the run record. */
@@ -31,16 +35,16 @@ export interface TapFile {
 
 /** Runs a stage's cases on a site that is up: independent ones side by side, exclusive ones alone. Judges nothing. */
 export async function runStage(stage: Stage, site: Site, context: StageContext): Promise<TapFile[]> {
-  const { directory, sent, streams, stop } = context
+  const { directory, sent, streams, patience, stop } = context
   const recorder = new Recorder(directory, stage.name, sent, streams)
   const taps = site.openTaps(directory, context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name)
   try {
     recorder.start(taps)
     const stageSite = new StageSite(site, recorder, context.run)
-    const fences = new Fences(stageSite, recorder)
+    const fences = new Fences(stageSite, recorder, patience)
     if (!(await fences.raise(stop))) context.warn(`${stage.name}: the guard group reaches not every pod`)
     const runOne = (planned: PlannedCase) =>
-      runCase(planned, stage, context, { site: stageSite, recorder, fences, stop })
+      runCase(planned, stage, context, { site: stageSite, recorder, fences, stop, patience })
     await inParallel(
       stage.cases.filter(planned => !planned.exclusive),
       context.jobs,
@@ -57,13 +61,19 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
 async function runCase(
   planned: PlannedCase,
   stage: Stage,
-  { attempt, progress }: StageContext,
+  { attempt, progress, warn, stop }: StageContext,
   parts: ConstructorParameters<typeof CaseRun>[2],
 ): Promise<void> {
   const about = { stage: stage.name, id: planned.id }
   progress.caseStarted({ ...about, attempt })
   const onStep = (step: { step: string; action: string }) => progress.caseStep({ ...about, ...step })
-  await new CaseRun(bindCase(planned, parts.site.map), attempt, parts, onStep).run()
+  try {
+    await new CaseRun(bindCase(planned, parts.site.map), attempt, parts, onStep).run()
+  } catch (error) {
+    stop.throwIfAborted()
+    // The case has no end and is inconclusive; the others have nothing to do with it and go on.
+    warn(`${planned.id}: ended early: ${error instanceof SyscallError ? error.message : inspect(error)}`)
+  }
   progress.caseRan(about)
 }
 

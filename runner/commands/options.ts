@@ -44,6 +44,9 @@ export interface FaultsOptions {
   suites: string[]
   /** Also run the faults of our own parts: generators, control plane. */
   self: boolean
+  /** Rows to run; empty: all. */
+  fault: string[]
+  out?: string
   json: boolean
 }
 
