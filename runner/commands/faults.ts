@@ -10,6 +10,9 @@ import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { FaultsOptions } from './options.ts'
 import { DEFAULT_JOBS, planOf, unusedDirectory } from './run.ts'
 
+/** What --self comes to, said rather than passed over. */
+const NO_SELF = '--self: no faults of the generators are built in; datapath and control plane are below'
+
 /** The measure of the suites: every fault must be noticed, every case must be able to notice one. */
 export async function faultsCommand(options: FaultsOptions, io: Io): Promise<number> {
   const plan = await planOf({ suites: options.suites, profile: [] }, ['reference'], io)
@@ -21,6 +24,7 @@ export async function faultsCommand(options: FaultsOptions, io: Io): Promise<num
     if (!options.json) printLine(io, rowLine(row, position, faults.length))
   }
   const skipped = await skipsOf(plan)
+  if (options.self && !options.json) printLine(io, NO_SELF)
   const partial = options.fault.length > 0
   const wanted = { plan, target: reference, faults, partial, directory, jobs: DEFAULT_JOBS, skipped, onRow }
   const startMs = performance.now()
