@@ -7,11 +7,17 @@ const test = suite('the datapath on the distribution kernel', { timeoutMs: 900_0
 /** Tests that judge the programs by BPF_PROG_RUN: what they say here they must say there. */
 const FILES = ['bpf/maps.bpf.test.ts', 'bpf/igmp.bpf.test.ts', 'bpf/frames.bpf.test.ts']
 
-for (const file of FILES)
-  test(`${file} passes there`, async () => {
-    const { exitCode, output, kernel } = await runInVm([process.execPath, '--import', 'tsx', file], 600_000)
-    assert.is(exitCode, 0, `${kernel}:\n${output.slice(-4000)}`)
-    assert.match(output, /@tests registered=(\d+) finished=\1 hookErrors=0/)
-  })
+/** Side by side, each whatever the others say; one boot for all. */
+const ALL = `
+for file; do i=$((i+1)); "$0" --import tsx "$file" > /tmp/$i.out 2>&1 & pids="$pids $!"; done
+code=0; for pid in $pids; do wait $pid || code=1; done
+cat /tmp/*.out; exit $code`
+
+test(`${FILES.join(', ')} pass there`, async () => {
+  const { exitCode, output, kernel } = await runInVm(['/bin/sh', '-c', ALL, process.execPath, ...FILES], 800_000)
+  assert.is(exitCode, 0, `${kernel}:\n${output.slice(-4000)}`)
+  const tallies = output.match(/^@tests registered=([1-9]\d*) finished=\1 hookErrors=0$/gm) ?? []
+  assert.is(tallies.length, FILES.length, output.slice(-4000))
+})
 
 test.run()

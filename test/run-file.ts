@@ -1,4 +1,7 @@
 import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 /** What came of one test file or check. */
 export interface FileResult {
@@ -24,19 +27,43 @@ interface Ended {
   output: string
   durationMs: number
   timedOut: boolean
+  /** Names of files and folders left in its temporary folder. */
+  left?: readonly string[]
 }
 
 const running = new Set<number>()
+const temporaryFolders = new Set<string>()
 
-/** Kills every file that is running, with all it started. */
+/** Kills every file that is running, with all it started, and removes their temporary folders. */
 export function killRunning(): void {
   for (const pid of running) killGroup(pid)
+  for (const folder of temporaryFolders) rmSync(folder, { recursive: true, force: true })
 }
 
-/** One file in a process group of its own; after the limit the whole group is killed. */
+/** One file in a process group and with a temporary folder of its own; what it leaves in there is a failure. */
 export async function runTestFile(root: string, path: string, limitMs: number): Promise<FileResult> {
-  const ended = await runGroup(root, [process.execPath, '--import', 'tsx', path], limitMs)
-  return { path, ...judgeTests(ended, limitMs), output: ended.output, durationMs: ended.durationMs }
+  const folder = temporaryFolder()
+  try {
+    const ended = await runGroup(root, [process.execPath, '--import', 'tsx', path], limitMs, { TMPDIR: folder })
+    const left = readdirSync(folder).filter(name => name !== TSX_CACHE)
+    const { output, durationMs } = ended
+    return { path, ...judgeTests({ ...ended, left }, limitMs), output, durationMs }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+    temporaryFolders.delete(folder)
+  }
+}
+
+/** What tsx has compiled serves all files. */
+const TSX_CACHE = `tsx-${process.geteuid?.() ?? 0}`
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'castproof-test-'))
+  temporaryFolders.add(folder)
+  const cache = join(tmpdir(), TSX_CACHE)
+  mkdirSync(cache, { recursive: true })
+  symlinkSync(cache, join(folder, TSX_CACHE))
+  return folder
 }
 
 /** A command whose exit code alone decides: one check. */
@@ -68,7 +95,8 @@ export function judgeTests(ended: Ended, limitMs: number): Pick<FileResult, 'pas
     endProblem({ ...ended, code: finished < registered ? 0 : ended.code }, limitMs) ||
     (tally === null ? 'it did not say how many tests it has: it does not use test/suite.ts, or ended early' : '') ||
     (registered === 0 ? 'it has no test: is `.run()` missing?' : '') ||
-    (hookErrors > 0 ? `${hookErrors} hooks failed` : '')
+    (hookErrors > 0 ? `${hookErrors} hooks failed` : '') ||
+    (ended.left?.length ? `it left ${ended.left.join(', ')} in its temporary folder` : '')
   const failed = registered - finished + (problem === '' ? 0 : 1)
   return { passed, failed, skips, problem }
 }
@@ -79,9 +107,10 @@ function endProblem(ended: Ended, limitMs: number): string {
   return ended.code === 0 ? '' : `exit code ${ended.code}`
 }
 
-function runGroup(root: string, [file = '', ...words]: string[], limitMs: number): Promise<Ended> {
+function runGroup(root: string, [file = '', ...words]: string[], limitMs: number, more = {}): Promise<Ended> {
   const startedMs = performance.now()
-  const child = spawn(file, words, { cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const env = { ...process.env, ...more }
+  const child = spawn(file, words, { cwd: root, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   const pid = child.pid ?? 0
   running.add(pid)
   let output = ''

@@ -29,6 +29,7 @@ test('a silent pass is a failure', () => {
     ['@tests registered=3 finished=3 hookErrors=0', { code: null, signal: 'SIGSEGV' }],
     ['@tests registered=3 finished=3 hookErrors=0', { code: null, signal: 'SIGKILL', timedOut: true }],
     ['@tests registered=3 finished=0 hookErrors=0', {}],
+    ['@tests registered=3 finished=3 hookErrors=0', { left: ['castproof-probe-x'] }],
   ]
   for (const [output, changes] of silent)
     assert.ok(judged(output, changes).failed > 0, JSON.stringify([output, changes]))

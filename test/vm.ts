@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  realpathSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -16,6 +17,8 @@ import { execa } from 'execa'
 
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '')
 const CACHE = join(CHECKOUT, '.cache', 'kernel')
+/** What tsx has compiled: without it the guest compiles everything anew, in emulation. */
+const TSX_CACHE = `tsx-${process.geteuid?.() ?? 0}`
 /** What the guest needs before it can see this machine's files; the rest it loads by name. */
 const EARLY_MODULES = ['virtio_pci', '9pnet_virtio', '9p']
 const META_PACKAGE = 'linux-image-amd64'
@@ -88,7 +91,7 @@ function kernelIn(root: string): Kernel {
 
 async function buildInitramfs(work: string, kernel: Kernel, argv: readonly string[]): Promise<string> {
   const root = join(work, 'root')
-  for (const directory of ['bin', 'proc', 'sys', 'dev', 'host', 'modules'])
+  for (const directory of ['bin', 'proc', 'sys', 'dev', 'host', 'modules', 'checkout', 'tsx'])
     mkdirSync(join(root, directory), { recursive: true })
   cpSync('/usr/bin/busybox', join(root, 'bin', 'busybox'))
   const files = await moduleFiles(kernel)
@@ -116,7 +119,11 @@ function initScript(kernel: Kernel, modules: number): string {
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 i=0; while [ $i -lt ${modules} ]; do insmod /modules/$i.ko; i=$((i+1)); done
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /host
+mount --bind ${inHost(CHECKOUT)} /checkout; mount --bind ${inHost(tsxCache())} /tsx
 mount -t tmpfs tmp ${inHost('/tmp')}; mount -t tmpfs run ${inHost('/run')}; mkdir -p ${inHost('/run/netns')} /dev/shm
+# A checkout may lie below what is now empty.
+mkdir -p ${inHost(CHECKOUT)} ${inHost(`/tmp/${TSX_CACHE}`)}
+mount --bind /checkout ${inHost(CHECKOUT)}; mount --bind /tsx ${inHost(`/tmp/${TSX_CACHE}`)}
 mount --bind /proc ${inHost('/proc')}; mount --bind /dev ${inHost('/dev')}; mount --bind /sys ${inHost('/sys')}
 mount -t bpf bpf ${inHost('/sys/fs/bpf')}
 mount -t tmpfs modules ${inHost('/usr/lib/modules')} && mkdir ${inHost(`/usr/lib/modules/${kernel.version}`)} &&
@@ -128,6 +135,12 @@ chroot /host /bin/sh /run/command > /dev/ttyS1 2>&1
 echo "@exit $?" > /dev/ttyS1
 poweroff -f
 `
+}
+
+/** The test runner puts a link in its place. */
+function tsxCache(): string {
+  const path = join(tmpdir(), TSX_CACHE)
+  return existsSync(path) ? realpathSync(path) : path
 }
 
 async function readResults(
