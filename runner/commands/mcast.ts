@@ -104,8 +104,13 @@ function row(group: string, subscriber: string, type: string): string {
 async function drops(id: string, options: McastOptions, io: Io): Promise<number> {
   const { reasons } = await ofNode(id, options, await ask<NodeDrops>(id, { op: 'drops' }), io)
   if (options.json) printLine(io, JSON.stringify(reasons, null, 2))
-  else
-    for (const [reason, count] of Object.entries(reasons).sort())
-      printLine(io, `${String(count).padStart(10)}  ${reason}`)
+  else printDrops(reasons, io)
   return 0
+}
+
+/** Those that happened; the names of all are in the JSON. */
+function printDrops(reasons: Readonly<Record<string, number>>, io: Io): void {
+  const happened = Object.entries(reasons).filter(([, count]) => count > 0)
+  if (happened.length === 0) printLine(io, 'nothing was dropped')
+  for (const [reason, count] of happened.sort()) printLine(io, `${String(count).padStart(10)}  ${reason}`)
 }

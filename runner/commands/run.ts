@@ -8,11 +8,12 @@ import { writeJunit, writeResult } from '../../reports/write.ts'
 import { strongestExit } from '../exit.ts'
 import { faultNames } from '../faults.ts'
 import { EndedEarly, type Io, printLine } from '../io.ts'
+import type { KeptSite } from '../lab/kept-site.ts'
 import { removeLeftovers } from '../lab/registry.ts'
 import { keepSenderOnOneCpu, run } from '../run.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { loadSuites } from '../suite/load.ts'
-import type { Plan } from '../suite/plan-types.ts'
+import type { Plan, Stage } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { Target } from '../target/target.ts'
@@ -27,6 +28,13 @@ export const DEFAULT_SUITES = fileURLToPath(new URL('../../suites', import.meta.
 export const DEFAULT_JOBS = Math.max(4, 4 * cpus().length)
 
 export async function runCommand(options: RunOptions, io: Io): Promise<number> {
+  if (!options.keep) return runWithSite(options, io)
+  const { runKept } = await import('../lab/kept-run.ts')
+  return runKept(options, io)
+}
+
+/** Runs; with `kept`, the very last stage runs on its site and leaves that up. */
+export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite): Promise<number> {
   refuseWhatIsNotHere(options)
   const targets = new Map((options.target.length > 0 ? options.target : ['reference']).map(named))
   const faults = faultNames(options.fault)
@@ -42,7 +50,9 @@ export async function runCommand(options: RunOptions, io: Io): Promise<number> {
     const directory = runDirectory(options, turn, io)
     if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
     const progress = consoleProgress(io.stdout, { env: io.env, quiet: options.quiet })
-    const wanted = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true }
+    const last = turn === options.repeat ? plan.stages.at(-1) : undefined
+    const siteOf = kept && { siteOf: (stage: Stage) => kept.lend(stage, stage.name === last?.name) }
+    const wanted = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, ...siteOf }
     const result = await run(wanted, progress, io.signal).catch((error: unknown) => {
       throw new AggregateError([error, new EndedEarly(directory)])
     })

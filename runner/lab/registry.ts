@@ -83,15 +83,16 @@ export function isAlive(entry: LabEntry): boolean {
 export async function removeLeftovers(): Promise<string[]> {
   const dead = listLabs().filter(entry => !isAlive(entry))
   for (const entry of dead) {
-    for (const name of entry.namespaces) await removeNamespace(name)
+    await removeNamespaces(new Set(entry.namespaces))
     unregister(entry.id)
   }
   return dead.map(entry => entry.id)
 }
 
-async function removeNamespace(name: string): Promise<void> {
-  const existing = await execa('ip', ['netns', 'list'])
-  if (existing.stdout.split('\n').some(line => line.split(' ')[0] === name)) await execa('ip', ['netns', 'del', name])
+async function removeNamespaces(names: ReadonlySet<string>): Promise<void> {
+  const { stdout } = await execa('ip', ['netns', 'list'])
+  const existing = stdout.split('\n').map(line => line.split(' ')[0] ?? '')
+  for (const name of existing) if (names.has(name)) await execa('ip', ['netns', 'del', name])
 }
 
 /** The lab that `--lab` names, or the only one that is up. */
