@@ -1,7 +1,8 @@
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
-import { createInterface } from 'node:readline'
+import { createInterface, type Interface } from 'node:readline'
 import type { SiteMap } from '../check/check.ts'
 import type { GroupTable } from '../observation.ts'
+import { UserError } from '../suite/errors.ts'
 import { socketPath } from './registry.ts'
 
 /** One JSON object a line each way over the lab's socket. */
@@ -42,18 +43,33 @@ export async function ask<Result>(id: string, request: LabRequest): Promise<Resu
 function exchange(socket: Socket, request: LabRequest): Promise<LabReply> {
   return new Promise((resolve, reject) => {
     socket.setTimeout(REPLY_LIMIT_MS, () => reject(new Error(`the lab did not answer within ${REPLY_LIMIT_MS} ms`)))
-    socket.once('error', reject)
+    const failed = (error: NodeJS.ErrnoException): void => reject(isGone(error) ? labIsGone() : error)
+    socket.once('error', failed)
     socket.once('close', () => reject(new Error('the lab closed the connection without an answer')))
-    createInterface({ input: socket }).once('line', line => resolve(JSON.parse(line) as LabReply))
+    linesOf(socket, failed).once('line', line => resolve(JSON.parse(line) as LabReply))
     socket.write(`${JSON.stringify(request)}\n`)
   })
+}
+
+/** readline emits the errors of its input once more, and nobody else listens there. */
+function linesOf(socket: Socket, failed: (error: Error) => void): Interface {
+  return createInterface({ input: socket }).on('error', failed)
+}
+
+/** Between finding a lab and asking it, it may have been taken down. */
+function isGone(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ENOENT' || error.code === 'ECONNREFUSED'
+}
+
+function labIsGone(): UserError {
+  return new UserError('no-lab', 'the lab has just gone down', { hint: 'castproof lab status' })
 }
 
 /** Answers requests one after the other until closed; a request that fails is answered, not fatal. */
 export function serve(id: string, answer: (request: LabRequest) => Promise<unknown>): Promise<Server> {
   const server = createServer(socket => {
     socket.on('error', () => socket.destroy())
-    createInterface({ input: socket }).on('line', line => {
+    linesOf(socket, () => socket.destroy()).on('line', line => {
       void reply(line, answer).then(text => socket.writable && socket.write(`${JSON.stringify(text)}\n`))
     })
   })
