@@ -3,6 +3,7 @@ import {
   AF_PACKET,
   bind,
   close,
+  holding,
   libcFunction,
   SOCK_CLOEXEC,
   SOCK_RAW,
@@ -103,5 +104,5 @@ function attachFilter(fd: number): void {
   const fprog = Buffer.alloc(16)
   fprog.writeUInt16LE(IGMP_ONLY.length, 0)
   fprog.writeBigUInt64LE(BigInt(koffi.address(program)), 8)
-  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, fprog, fprog.length)
+  holding([program], () => setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, fprog, fprog.length))
 }

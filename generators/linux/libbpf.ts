@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import koffi from 'koffi'
+import { holding } from './libc.ts'
 
 /** A libbpf or bpf(2) call that failed: which, with which errno; for a refused program, the end of the verifier's log. */
 export class BpfError extends Error {
@@ -274,7 +275,7 @@ export function testRun(fd: number, packet: Uint8Array, context?: Buffer): TestR
     options.writeUInt32LE(context.length, TEST_RUN.ctxInBytes)
   }
   options.writeInt32LE(1, TEST_RUN_REPEAT)
-  programTestRun('', fd, options)
+  holding([packet, out, context], () => programTestRun('', fd, options))
   keepAlive(packet, out, context)
   return {
     verdict: options.readUInt32LE(TEST_RUN_RETVAL),

@@ -36,6 +36,21 @@ export function libcFunction<Arguments extends unknown[]>(prototype: string): (.
   }
 }
 
+const held: unknown[] = []
+
+/**
+ * Makes a native call that reaches these buffers by addresses written into other ones. Known by address alone, a buffer
+ * may be collected before the kernel reads it; with ethtool requests that was seen.
+ */
+export function holding<Result>(buffers: readonly unknown[], call: () => Result): Result {
+  held.push(...buffers)
+  try {
+    return call()
+  } finally {
+    held.splice(held.length - buffers.length)
+  }
+}
+
 export const open = libcFunction<[path: string, flags: number]>('int open(const char *path, int flags)')
 export const close = libcFunction<[fd: number]>('int close(int fd)')
 export const ioctl = libcFunction<[fd: number, request: number, argument: Buffer]>(

@@ -4,6 +4,7 @@ import {
   bind,
   close,
   getsockopt,
+  holding,
   libcFunction,
   SOCK_CLOEXEC,
   SOCK_RAW,
@@ -289,7 +290,7 @@ function attachFilter(fd: number, filter: Uint8Array): void {
   const program = Buffer.alloc(16)
   program.writeUInt16LE(filter.length / 8, 0)
   program.writeBigUInt64LE(koffi.address(filter), 8)
-  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, program)
+  holding([filter], () => setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, program))
 }
 
 /** struct packet_mreq. Interface 0 has no promiscuous mode: every interface would need its own membership. */

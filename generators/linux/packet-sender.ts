@@ -3,6 +3,7 @@ import {
   AF_PACKET,
   bind,
   close,
+  holding,
   libcFunction,
   SOCK_CLOEXEC,
   SOCK_RAW,
@@ -92,6 +93,7 @@ export class SendBatch {
   readonly #iovecs: Buffer
   readonly #lengths: Uint32Array
   readonly #messagesAt: bigint
+  readonly #memory: readonly Buffer[]
 
   constructor(capacity: number, maxFrameBytes: number) {
     this.capacity = capacity
@@ -100,6 +102,7 @@ export class SendBatch {
     this.#messages = Buffer.alloc(capacity * MMSGHDR_BYTES)
     this.#iovecs = Buffer.alloc(capacity * IOVEC_BYTES)
     this.#lengths = new Uint32Array(this.#iovecs.buffer, this.#iovecs.byteOffset, this.#iovecs.length / 4)
+    this.#memory = [this.frames, this.#messages, this.#iovecs]
     this.#messagesAt = BigInt(koffi.address(this.#messages))
     this.#layOut(BigInt(koffi.address(this.#iovecs)), BigInt(koffi.address(this.frames)))
   }
@@ -120,7 +123,8 @@ export class SendBatch {
   /** Hands slots `from` … `count - 1` to the kernel; how many it took, 0 when it has no room now. */
   send(fd: number, from: number, count: number): number {
     try {
-      return sendmmsg(fd, this.#messagesAt + BigInt(from * MMSGHDR_BYTES), count - from, MSG_DONTWAIT)
+      const first = this.#messagesAt + BigInt(from * MMSGHDR_BYTES)
+      return holding(this.#memory, () => sendmmsg(fd, first, count - from, MSG_DONTWAIT))
     } catch (error) {
       if (error instanceof SyscallError && NO_ROOM.has(error.code)) return 0
       throw error
