@@ -61,7 +61,9 @@ async function newCap(): Promise<Cap> {
     const { Cap } = ((await import(name)) as { default: { Cap: new () => Cap } }).default
     return new Cap()
   } catch (error) {
-    const found = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+    const [line = '', why = line] = String(error instanceof Error ? error.message : error).split('\n')
+    // Of a module built for another Node the second line says so.
+    const found = why.startsWith('was compiled') ? `one built for another Node than ${process.version}` : line
     const remedy = 'apt-get install libpcap-dev g++ make python3, then npm rebuild cap'
     throw new Unsupported('capture with cap', 'the npm package cap, built', found, remedy, error)
   }

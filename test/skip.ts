@@ -5,3 +5,12 @@
 export function skip(capability: string, why: string): void {
   console.log(`\n@skip ${capability} ${why.replace(/\s+/g, ' ')}`)
 }
+
+/** For `.catch`: what throws Unsupported is a skip and gives undefined; any other error goes on. */
+export function skipUnsupported(capability: string): (error: unknown) => undefined {
+  return error => {
+    if (!(error instanceof Error && error.name === 'Unsupported')) throw error
+    skip(capability, error.message)
+    return undefined
+  }
+}

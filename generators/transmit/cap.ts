@@ -49,7 +49,9 @@ async function newCap(): Promise<CapHandle> {
     const { Cap } = ((await import(name)) as { default: { Cap: new () => CapHandle } }).default
     return new Cap()
   } catch (error) {
-    const found = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+    const [line = '', why = line] = String(error instanceof Error ? error.message : error).split('\n')
+    // Of a module built for another Node the second line says so.
+    const found = why.startsWith('was compiled') ? `one built for another Node than ${process.version}` : line
     throw new Unsupported('the cap engine', 'the npm package cap, built with libpcap-dev', found, error)
   }
 }

@@ -57,6 +57,7 @@ async function capOpens(): Promise<string> {
     await inNetns(namespace, () => execa('ip', ['link', 'set', 'lo', 'up'], { timeout: LIMIT_MS }))
     const options = { cwd: fileURLToPath(new URL('.', import.meta.url)), timeout: LIMIT_MS, reject: false } as const
     const { stdout, stderr } = await inNetns(namespace, () => execa(process.execPath, ['-e', CAP_TRIAL], options))
+    if (stderr.includes('different Node.js version')) throw new Error(`built for another Node than ${process.version}`)
     if (stdout === '') throw new Error(/Error: .*/.exec(stderr)?.[0] ?? 'cap did not open an interface')
     return stdout
   })
