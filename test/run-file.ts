@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -45,7 +45,7 @@ export async function runTestFile(root: string, path: string, limitMs: number): 
   const folder = temporaryFolder()
   try {
     const ended = await runGroup(root, [process.execPath, '--import', 'tsx', path], limitMs, { TMPDIR: folder })
-    const left = readdirSync(folder).filter(name => name !== TSX_CACHE)
+    const left = readdirSync(folder).filter(name => !name.startsWith('tsx-'))
     const { output, durationMs } = ended
     return { path, ...judgeTests({ ...ended, left }, limitMs), output, durationMs }
   } finally {
@@ -60,6 +60,8 @@ const TSX_CACHE = `tsx-${process.geteuid?.() ?? 0}`
 function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'castproof-test-'))
   temporaryFolders.add(folder)
+  // As /tmp is: a test may start programs as another user.
+  chmodSync(folder, 0o1777)
   const cache = join(tmpdir(), TSX_CACHE)
   mkdirSync(cache, { recursive: true })
   symlinkSync(cache, join(folder, TSX_CACHE))
