@@ -118,13 +118,8 @@ function indented(text: string): string {
   return text.trimEnd().replace(/^/gm, '      ')
 }
 
-for (const [name, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.on(name, () => {
-    killRunning()
-    process.exit(code)
-  })
-}
+// Also when an error ends it, such as a pipe that nobody reads any more.
+process.on('exit', killRunning)
+process.on('SIGINT', () => process.exit(130))
+process.on('SIGTERM', () => process.exit(143))
 process.exitCode = await main()
