@@ -81,7 +81,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .option('--profile <name|file>', 'cases, timers, declared policy; may repeat, the later wins', each, [])
     .addOption(new Option('--sandbox <where>', 'where it runs').choices(['auto', 'host', 'vm']).default('auto'))
     .option('--filter <expr>', 'only the cases that match')
-    .option('--seed <n>', 'seed of every random choice (default: a new one, printed)', wholeNumber(0, 0xffffffff))
+    .option('--seed <n>', 'seed of every random choice (default: 1)', wholeNumber(0, 0xffffffff))
     .option('--out <dir>', 'the run directory (default: a new one under castproof-runs/)')
     .option('--junit <dir>', 'also write JUnit XML there')
     .option('--fault <name>', 'break the reference datapath in this way, may repeat', list, [])
