@@ -48,6 +48,8 @@ export interface UdpFields {
   dstPort?: number
   length?: number
   checksum?: number
+  /** XORed into the right checksum: 1 makes it wrong, 0 makes it right where it would be left out, as in a tunnel's outer header. */
+  checksumXor?: number
 }
 
 /** RFC 3376 §4.2.4 Group Record; a field given wins over the one counted from the lists. */

@@ -86,6 +86,17 @@ test('ARP', () => {
   assert.is(hexOf(frame.subarray(0, 42)), request)
 })
 
+test("a tunnel's outer checksum is right or wrong where that is asked for", () => {
+  const tunnel = (checksumXor: number) =>
+    buildFrame({
+      udp: { dstPort: 8472, checksumXor },
+      vxlan: { vni: 2 },
+      inner: { udp: { dstPort: 5001 }, payload: 'cafe' },
+    })
+  assert.is(udpChecksumState(tunnel(0), 14, 34, tunnel(0).length), 'right')
+  assert.is(udpChecksumState(tunnel(1), 14, 34, tunnel(1).length), 'wrong')
+})
+
 test('VXLAN with a frame inside: outer checksum 0, inner not padded, differences named by level', () => {
   const spec: FrameSpec = {
     ipv4: { dst: parseIpv4('192.0.2.9') },

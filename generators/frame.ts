@@ -107,8 +107,12 @@ function writeUdp(frame: Uint8Array, spec: FrameSpec, layout: FrameLayout): void
     length: layout.end - layout.udpAt,
     ...spec.udp,
   })
+  const { checksum, checksumXor } = spec.udp ?? {}
   // A VXLAN sender should leave the outer checksum 0 (RFC 7348 §5).
-  if (spec.udp?.checksum === undefined && !tunnel) fillUdpChecksum(frame, layout.ipv4At, layout.udpAt, layout.end)
+  if (checksum !== undefined || (tunnel && checksumXor === undefined)) return
+  fillUdpChecksum(frame, layout.ipv4At, layout.udpAt, layout.end)
+  const right = udp.fields.checksum.get(frame, layout.udpAt)
+  udp.fields.checksum.set(frame, layout.udpAt, right ^ (checksumXor ?? 0))
 }
 
 function writeArp(frame: Uint8Array, spec: FrameSpec, layout: FrameLayout): void {

@@ -103,6 +103,7 @@ function makeFrameShape(refs: References) {
       dstPort: int(0, 0xffff, 'a UDP port').exactOptional(),
       length: u16().exactOptional(),
       checksum: u16().exactOptional(),
+      checksumXor: u16().exactOptional(),
     }).exactOptional(),
     igmp: igmpSchema(refs).exactOptional(),
     vxlan: mapping({
