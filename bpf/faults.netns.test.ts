@@ -60,7 +60,7 @@ function inject(outer: FrameSpec): Record<string, number> {
   const frame = buildFrame({
     ethernet: { src: 0x020000000001, dst: 0x0202_0000_0000 + n1.address },
     ipv4: { src: n2.address, dst: n1.address, ...outer.ipv4 },
-    udp: { srcPort: 55555, dstPort: 8472 },
+    udp: { srcPort: 55555, dstPort: 8472, ...outer.udp },
     vxlan: { flags: 8, vni: 2, ...outer.vxlan },
     inner: {
       ipv4: { src: parseIpv4('192.0.2.9'), dst: parseIpv4(G) },
@@ -147,6 +147,8 @@ const FORWARDING: Record<string, () => void | Promise<void>> = {
   'vni-unchecked': () => assert.equal(inject({ vxlan: { vni: 3 } }), { a: 1, b: 1, tx: 1 }),
   'outer-source-unchecked': () =>
     assert.equal(inject({ ipv4: { src: parseIpv4('10.224.0.99') } }), { a: 1, b: 1, tx: 1 }),
+  'outer-checksum-not-verified': () =>
+    assert.equal(inject({ udp: { dstPort: 8472, checksum: 0xdead } }), { a: 1, b: 1, tx: 1 }),
   'vxlan-flag-unchecked': () => assert.equal(inject({ vxlan: { flags: 0 } }), { a: 1, b: 1, tx: 1 }),
   'dead-pod-kept': () => {
     const { node, nodeIndex } = testbed.pod('b')

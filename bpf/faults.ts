@@ -81,6 +81,7 @@ export const DATAPATH_FAULTS: readonly Fault[] = [
   datapath('current-state-ignored', ['D03', 'D04', 'D20'], 'IS_IN and IS_EX records are skipped'),
   datapath('igmp-forwarded-to-overlay', ['D24', 'D27'], 'IGMP of a pod reaches the pods of other nodes'),
   datapath('only-64-sources', ['F27'], 'the sources of a record after the 64th are skipped'),
+  datapath('outer-checksum-not-verified', ['O03'], 'tunnel packets with a wrong UDP checksum are accepted'),
 ]
 
 export const CONTROL_PLANE_FAULTS: readonly Fault[] = [

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Fault } from '../bpf/faults.ts'
 import { progressOf } from '../reports/progress.ts'
 import type { CaseResult, RunResult, Status } from '../reports/result.ts'
+import { writeResult } from '../reports/write.ts'
 import { type FaultRow, idleCases, rowOf } from './fault-row.ts'
 import type { Patience } from './patience.ts'
 import { run } from './run.ts'
@@ -81,18 +82,21 @@ function bears({ covers }: Pick<CaseResult, 'covers'>, faults: readonly Fault[])
 }
 
 /**
- * Cases that cover a requirement of the faults, and beside them all that run side by side in the largest stage: of those,
- * half must stay green. Cases that would hold everybody else up and that the faults are not for are left out.
+ * Cases that cover a requirement of the faults, and beside them one of each suite that runs side by side in the largest
+ * stage: half of what runs must stay green, and a suite's rows are much alike. Cases that would hold everybody else up
+ * and that the faults are not for are left out.
  */
 function planFor(plan: Plan, faults: readonly Fault[]): Plan {
   const largest = plan.stages.reduce((most, stage) => (stage.cases.length > most.cases.length ? stage : most))
+  const company = new Map(largest.cases.filter(item => !item.exclusive).map(item => [suiteOf(item.id), item.id]))
   const wanted = (stage: Stage, item: PlannedCase): boolean =>
-    bears(item, faults) || (stage.name === largest.name && !item.exclusive)
-  const stages = plan.stages.map(stage => ({
-    ...stage,
-    cases: stage.cases.filter(item => wanted(stage, item)),
-  }))
+    bears(item, faults) || (stage.name === largest.name && company.get(suiteOf(item.id)) === item.id)
+  const stages = plan.stages.map(stage => ({ ...stage, cases: stage.cases.filter(item => wanted(stage, item)) }))
   return { ...plan, stages: stages.filter(stage => stage.cases.length > 0) }
+}
+
+function suiteOf(id: string): string {
+  return id.replace(/\[.*/, '')
 }
 
 async function oneRun(
@@ -116,9 +120,9 @@ async function oneRun(
   const directory = join(wanted.directory, fault?.name ?? 'none')
   const targets = new Map([[target.name, target]])
   const retry = fault === undefined
-  return run(
-    { plan, directory, targets, faults, waivers: [], skipped, jobs, retry, patience: HASTY, siteOf },
-    progressOf({}),
-    stop,
-  )
+  const evidence = false
+  const how = { plan, directory, targets, faults, waivers: [], skipped, jobs, retry, evidence, patience: HASTY, siteOf }
+  const result = await run(how, progressOf({}), stop)
+  writeResult(result)
+  return result
 }

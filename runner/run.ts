@@ -32,6 +32,8 @@ export interface RunWanted {
   /** Repeats inconclusive cases; off where the first word is wanted, as in the fault matrix. */
   retry: boolean
   patience?: Patience
+  /** False: failures point into the captures, and no excerpts are written. */
+  evidence?: boolean
   /** Brings a stage's site up, or lends one that is up already. */
   siteOf?: (stage: Stage) => Promise<{ site: Site; done: () => Promise<void> }>
 }
@@ -187,7 +189,7 @@ class RunRecording {
     this.write(LAYOUT.run, this.record)
     for (const stage of this.record.stages)
       this.progress.stageJudging({ stage: stage.name, cases: this.cases(stage).length })
-    return judgeRun(this.wanted.directory, { evidence: true })
+    return judgeRun(this.wanted.directory, { evidence: this.wanted.evidence ?? true })
   }
 
   private cases(stage: StageRecord): PlannedCase[] {

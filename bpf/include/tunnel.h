@@ -64,6 +64,10 @@ static __always_inline int check_vxlan_flag(struct __sk_buff *skb)
 	at += ip.ihl * 4;
 	if (bpf_skb_load_bytes(skb, at, &udp, sizeof(udp)) || udp.dest != bpf_htons(VXLAN_PORT))
 		return TC_ACT_OK;
+	if (FAULT(OUTER_CHECKSUM_NOT_VERIFIED) && udp.check) {
+		udp.check = 0;
+		bpf_skb_store_bytes(skb, at + offsetof(struct udphdr, check), &udp.check, sizeof(udp.check), 0);
+	}
 	at += sizeof(udp);
 	if (bpf_skb_load_bytes(skb, at, &vxlan, sizeof(vxlan)) || (vxlan.flags & VXLAN_FLAG_I))
 		return TC_ACT_OK;
