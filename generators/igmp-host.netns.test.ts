@@ -33,8 +33,9 @@ test.beforeEach(() => {
     'bridge',
     'mcast_igmp_version',
     '3',
+    // A host has a second to say that it stays: this process may have to wait for a CPU.
     'mcast_last_member_interval',
-    '20',
+    '50',
     ...querier,
     ...timers,
   ]
