@@ -87,12 +87,9 @@ test('ARP', () => {
 })
 
 test("a tunnel's outer checksum is right or wrong where that is asked for", () => {
+  const inner = { ipv4: { dst: 0xe9fc0001 }, udp: { dstPort: 5001 }, payload: 'cafe' }
   const tunnel = (checksumXor: number) =>
-    buildFrame({
-      udp: { dstPort: 8472, checksumXor },
-      vxlan: { vni: 2 },
-      inner: { udp: { dstPort: 5001 }, payload: 'cafe' },
-    })
+    buildFrame({ ipv4: { dst: 0x0ae00005 }, udp: { dstPort: 8472, checksumXor }, vxlan: { vni: 2 }, inner })
   assert.is(udpChecksumState(tunnel(0), 14, 34, tunnel(0).length), 'right')
   assert.is(udpChecksumState(tunnel(1), 14, 34, tunnel(1).length), 'wrong')
 })
