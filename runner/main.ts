@@ -1,7 +1,10 @@
 #!/usr/bin/env node
+import { setMaxListeners } from 'node:events'
 import { Interrupted } from './io.ts'
 
 const stop = new AbortController()
+// One for each wait under way: as many as cases run side by side, and no leak.
+setMaxListeners(0, stop.signal)
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
     // The second time asks for no teardown: what a run made is unnamed and dies with this process.
