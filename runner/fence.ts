@@ -30,25 +30,25 @@ export class Fences {
   }
 
   /**
-   * Every pod joins the guard group; true when a guard datagram got to all. A SUT with fewer places than there are pods
+   * Every pod joins the guard group; gives back the pods that no guard datagram got to. A SUT with fewer places than there are pods
    * never gets there: pods that none of several guards reached are not waited for again, and nothing is proved at them.
    */
-  async raise(stop: AbortSignal): Promise<boolean> {
+  async raise(stop: AbortSignal): Promise<readonly string[]> {
     await this.site.joinAll(GUARD_GROUP)
     this.unguarded = new Set()
     const [first, ...others] = this.site.reachable()
-    if (first === undefined) return true
+    if (first === undefined) return []
     const guarded = new Set<string>()
     for (let idle = 0; idle < RAISE_TRIES; idle++) {
       const before = guarded.size
       const spec = this.guardSpec('fence', first, undefined)
       await this.site.send(first, [spec], 'fence', undefined, {}, stop)
-      if (await this.arrived(spec.number, others, RAISE_LIMIT_MS, stop)) return true
+      if (await this.arrived(spec.number, others, RAISE_LIMIT_MS, stop)) return []
       for (const pod of others) if (this.count(spec.number, pod) > 0) guarded.add(pod)
       if (guarded.size > before) idle = 0
     }
     this.unguarded = new Set(others.filter(pod => !guarded.has(pod)))
-    return false
+    return [...this.unguarded]
   }
 
   /** After the last frame of `stream` by `sender`: unicast controls to the receivers, the fence, its echo. */

@@ -42,7 +42,8 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
     recorder.start(taps)
     const stageSite = new StageSite(site, recorder, context.run)
     const fences = new Fences(stageSite, recorder, patience)
-    if (!(await fences.raise(stop))) context.warn(`${stage.name}: the guard group reaches not every pod`)
+    const unguarded = await fences.raise(stop)
+    if (unguarded.length > 0) context.warn(unguardedText(stage.name, unguarded))
     const runOne = (planned: PlannedCase) =>
       runCase(planned, stage, context, { site: stageSite, recorder, fences, stop, patience })
     await inParallel(
@@ -93,4 +94,10 @@ async function inParallel<Item>(
   }
   await Promise.all(Array.from({ length: Math.min(jobs, items.length) }, worker))
   if (failures.length > 0) throw failures[0]
+}
+
+function unguardedText(stage: string, pods: readonly string[]): string {
+  const shown = pods.slice(0, 4).join(', ')
+  const more = pods.length > 4 ? ` and ${pods.length - 4} more` : ''
+  return `${stage}: no guard datagram gets to ${shown}${more}: what is absent there cannot be proved absent`
 }

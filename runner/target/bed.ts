@@ -111,6 +111,9 @@ export class Bed {
         `link set u${i} master br0 up`,
       ]),
     ])
+    // A bridge that has yet to learn floods: every node would see the others' tunnel packets.
+    const known = nodes.map((node, i) => `fdb add ${formatMac(node.mac)} dev u${i} master static`)
+    await inNetns(underlay, () => execa('bridge', ['-batch', '-'], { input: known.join('\n'), timeout: 60_000 }))
     await Promise.all(nodes.map(node => this.configureNode(node, nodes)))
   }
 
