@@ -81,7 +81,8 @@ export function readRunDirectory(directory: string): RunFiles {
   if (!existsSync(directory) || !statSync(directory).isDirectory()) throw unusable(directory, 'is not a directory')
   const run = readJson<RunRecord>(directory, LAYOUT.run, 'castproof-run/1')
   const plan = readJson<Plan>(directory, LAYOUT.plan, 'castproof-plan/1')
-  if (!Array.isArray(run.stages) || !Array.isArray(plan.stages)) throw unusable(directory, 'has no list of stages')
+  requireShape(join(directory, LAYOUT.run), run.stages, isStageRecord)
+  requireShape(join(directory, LAYOUT.plan), plan.stages, isStage)
   const warnings = [...(run.warnings ?? [])]
   const observations = readObservations(directory, warnings)
   const taps = run.stages.flatMap(stage => stage.taps)
@@ -94,6 +95,37 @@ export function readRunDirectory(directory: string): RunFiles {
     ...altered.map(tap => `${tap.file} is not the file that was recorded (SHA-256 differs): judged all the same`),
   )
   return { directory, run, plan, observations, altered: altered.map(tap => tap.file), missing, warnings }
+}
+
+/** What is read before any check has a say; a file altered by hand is bad input, not our bug. */
+function requireShape(path: string, stages: unknown, isRight: (stage: Loose) => boolean): void {
+  if (!Array.isArray(stages)) throw unusable(path, 'has no list of stages')
+  for (const [i, stage] of stages.entries()) {
+    if (!isObject(stage) || typeof stage['name'] !== 'string' || !isRight(stage))
+      throw unusable(path, `has no whole stage ${i + 1}`)
+  }
+}
+
+type Loose = Record<string, unknown>
+
+function isObject(value: unknown): value is Loose {
+  return typeof value === 'object' && value !== null
+}
+
+function isStageRecord({ site, taps, attempt }: Loose): boolean {
+  if (!isObject(site) || !Array.isArray(site['nodes']) || !Array.isArray(site['pods'])) return false
+  return typeof attempt === 'number' && isObject(site['overlay']) && Array.isArray(taps) && taps.every(isTapRecord)
+}
+
+function isTapRecord(tap: unknown): boolean {
+  return isObject(tap) && typeof tap['file'] === 'string' && TAP_FILE.test(tap['file'])
+}
+
+/** Nothing outside of the run directory is read. */
+const TAP_FILE = /^taps\/[^/]+$/
+
+function isStage({ cases }: Loose): boolean {
+  return Array.isArray(cases) && cases.every(item => isObject(item) && typeof item['id'] === 'string')
 }
 
 /** Hashes in pieces: a capture may be larger than memory. */
@@ -133,13 +165,19 @@ function readObservations(directory: string, warnings: string[]): Observation[] 
   for (const [i, line] of lines.entries()) {
     if (line === '') continue
     try {
-      observations.push(JSON.parse(line) as Observation)
+      observations.push(observationOf(JSON.parse(line)))
     } catch {
-      if (i !== lines.length - 1) throw unusable(`${path}:${i + 1}`, 'is not a JSON object')
+      if (i !== lines.length - 1) throw unusable(`${path}:${i + 1}`, 'is not an observation')
       warnings.push(`${LAYOUT.observations} ends in the middle of line ${i + 1}: that line is left out`)
     }
   }
   return observations
+}
+
+function observationOf(value: unknown): Observation {
+  const isOne = isObject(value) && ['tNs', 'stage', 'kind'].every(key => typeof value[key] === 'string')
+  if (!isOne || !/^\d+$/.test(String(value['tNs']))) throw new TypeError('not an observation')
+  return value as Observation
 }
 
 function unusable(path: string, why: string): UserError {

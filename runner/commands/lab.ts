@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { formatIpv4 } from '../../generators/wire/address.ts'
@@ -6,10 +7,11 @@ import { type Io, printLine } from '../io.ts'
 import { ask, type LabStatus } from '../lab/protocol.ts'
 import { findLab, isAlive, listLabs, removeLeftovers } from '../lab/registry.ts'
 import { type LabWanted, newLabId } from '../lab/supervisor.ts'
-import { UserError } from '../suite/errors.ts'
+import { UserError, UserErrors } from '../suite/errors.ts'
 import { loadSuites } from '../suite/load.ts'
 import type { Topology } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
+import { requireTarget } from '../target/requirements.ts'
 import type { LabOptions } from './options.ts'
 
 /** The founding document's walk-through: three nodes, four pods, two of them on the second node. */
@@ -44,9 +46,10 @@ async function up(options: LabOptions, io: Io): Promise<number> {
   const wanted: LabWanted = {
     id: newLabId(),
     target: target.name,
-    topology: options.suite === undefined ? DEFAULT_TOPOLOGY : await topologyOf(options.suite),
+    topology: options.suite === undefined ? DEFAULT_TOPOLOGY : await topologyOf(resolve(io.cwd, options.suite)),
     faults: faultNames(options.fault),
   }
+  await requireTarget(target)
   printStatus(await startSupervisor(wanted), io)
   printLine(io)
   printLine(io, `${'castproof mcast group add 225.0.0.11'.padEnd(NEXT_COLUMN)}enables a group on every node`)
@@ -56,7 +59,8 @@ async function up(options: LabOptions, io: Io): Promise<number> {
 }
 
 async function topologyOf(suite: string): Promise<Topology> {
-  const { plan } = await loadSuites([suite], {})
+  const { plan, errors } = loadSuites([suite], {})
+  if (errors.length > 0) throw new UserErrors(errors)
   const stage = plan.stages[0]
   if (!stage) throw new UserError('no-topology', `${suite} has no case for a target that can be brought up here`)
   return stage.topology

@@ -7,6 +7,7 @@ import type { RunResult } from '../../reports/result.ts'
 import { writeJunit, writeResult } from '../../reports/write.ts'
 import { strongestExit } from '../exit.ts'
 import { faultNames } from '../faults.ts'
+import { makeFolder } from '../folder.ts'
 import { EndedEarly, type Io, printLine } from '../io.ts'
 import type { KeptSite } from '../lab/kept-site.ts'
 import { removeLeftovers } from '../lab/registry.ts'
@@ -50,6 +51,8 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
     const directory = runDirectory(options, turn, io)
     if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
     const progress = consoleProgress(io.stdout, { env: io.env, quiet: options.quiet })
+    makeFolder(directory)
+    if (options.junit !== undefined) makeFolder(resolve(io.cwd, options.junit))
     const last = turn === options.repeat ? plan.stages.at(-1) : undefined
     const siteOf = kept && { siteOf: (stage: Stage) => kept.lend(stage, stage.name === last?.name) }
     const wanted = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, ...siteOf }
