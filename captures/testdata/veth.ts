@@ -22,6 +22,7 @@ export function vethBed(): VethBed {
   for (const netns of [left, right]) inside(netns, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1')
   inside(left, 'ip', 'link', 'add', 'left', 'type', 'veth', 'peer', 'name', 'right', 'netns', right.path)
   for (const [netns, name] of [[left, 'left'], [right, 'right']] as const) inside(netns, 'ip', 'link', 'set', name, 'up', 'arp', 'off')
+  for (const [netns, name] of [[left, 'left'], [right, 'right']] as const) untilUp(netns, name)
   const leftIndex = inNetns(left, () => interfaceIndex('left'))
   const rightIndex = inNetns(right, () => interfaceIndex('right'))
   const end = () => {
@@ -29,6 +30,13 @@ export function vethBed(): VethBed {
     right.close()
   }
   return { left, right, leftIndex, rightIndex, close: end }
+}
+
+/** Until the kernel calls the link up it has no queue yet, and drops silently what is sent. */
+function untilUp(netns: Netns, name: string): void {
+  const limitMs = performance.now() + 5000
+  while (!inside(netns, 'ip', '-o', 'link', 'show', name).includes('state UP'))
+    if (performance.now() > limitMs) throw new Error(`${name} does not come up`)
 }
 
 const send = libcFunction<[fd: number, frame: Uint8Array, length: number, flags: number]>(
