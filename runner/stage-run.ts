@@ -1,5 +1,3 @@
-import { inspect } from 'node:util'
-import { SyscallError } from '../generators/linux/libc.ts'
 import type { SentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
 import { bindCase } from './bind.ts'
@@ -73,7 +71,7 @@ async function runCase(
   } catch (error) {
     stop.throwIfAborted()
     // The case has no end and is inconclusive; the others have nothing to do with it and go on.
-    warn(`${planned.id}: ended early: ${error instanceof SyscallError ? error.message : inspect(error)}`)
+    warn(`${planned.id}: ended early: ${error instanceof Error ? error.message : String(error)}`)
   }
   progress.caseRan(about)
 }
