@@ -6,7 +6,7 @@ import { writeResult } from '../reports/write.ts'
 import { type FaultRow, idleCases, rowOf } from './fault-row.ts'
 import type { Patience } from './patience.ts'
 import { run } from './run.ts'
-import type { Plan, PlannedCase, Stage } from './suite/plan-types.ts'
+import type { Plan, Stage } from './suite/plan-types.ts'
 import type { Site, Target } from './target/target.ts'
 
 export interface FaultMatrix {
@@ -82,16 +82,20 @@ function bears({ covers }: Pick<CaseResult, 'covers'>, faults: readonly Fault[])
 }
 
 /**
- * Cases that cover a requirement of the faults, and beside them one of each suite that runs side by side in the largest
- * stage: half of what runs must stay green, and a suite's rows are much alike. Cases that would hold everybody else up
- * and that the faults are not for are left out.
+ * Cases that cover a requirement of the faults, and in their company others that run side by side in the largest stage,
+ * of which half must stay green: one of each suite, for a suite's rows are much alike, or all, lest a few be outnumbered
+ * by the cases the faults are for. Cases that would hold everybody else up and that the faults are not for are left out.
  */
 function planFor(plan: Plan, faults: readonly Fault[]): Plan {
   const largest = plan.stages.reduce((most, stage) => (stage.cases.length > most.cases.length ? stage : most))
-  const company = new Map(largest.cases.filter(item => !item.exclusive).map(item => [suiteOf(item.id), item.id]))
-  const wanted = (stage: Stage, item: PlannedCase): boolean =>
-    bears(item, faults) || (stage.name === largest.name && company.get(suiteOf(item.id)) === item.id)
-  const stages = plan.stages.map(stage => ({ ...stage, cases: stage.cases.filter(item => wanted(stage, item)) }))
+  const others = largest.cases.filter(item => !item.exclusive && !bears(item, faults))
+  const oneEach = [...new Map(others.map(item => [suiteOf(item.id), item])).values()]
+  const bearing = plan.stages.flatMap(stage => stage.cases).filter(item => bears(item, faults))
+  const company = new Set(bearing.length * 2 > oneEach.length ? others : oneEach)
+  const stages = plan.stages.map(stage => ({
+    ...stage,
+    cases: stage.cases.filter(item => bears(item, faults) || company.has(item)),
+  }))
   return { ...plan, stages: stages.filter(stage => stage.cases.length > 0) }
 }
 
