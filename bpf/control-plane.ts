@@ -23,8 +23,8 @@ export async function startControlPlane(datapaths: readonly Datapath[]): Promise
 }
 
 /**
- * A process of its own, which gets its owner's map and namespace descriptors as its standard streams 3 and up. Not a
- * thread: koffi's finalizers crash a process in which a second environment that used it has been torn down.
+ * A process of its own, which gets its owner's map and namespace descriptors as its standard streams 3 and up: it
+ * shares neither thread nor event loop with the senders, and is what an agent on a node of its own would be.
  */
 class ControlPlaneProcess implements ControlPlane {
   readonly started: Promise<void>
