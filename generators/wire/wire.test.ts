@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { suite } from '../../test/suite.ts'
 import { arp } from './arp.ts'
+import { esp, espTrailer } from './esp.ts'
 import { ethernet, vlan } from './ethernet.ts'
 import { type Fields, type Header, mismatch, mismatches, readFields, writeFields } from './field.ts'
 import { groupRecord, igmp, igmpQuery, igmpReport } from './igmp.ts'
@@ -23,6 +24,8 @@ const HEADERS: Header<Fields>[] = [
   igmpReport,
   groupRecord,
   vxlan,
+  esp,
+  espTrailer,
   stamp,
 ]
 
@@ -84,6 +87,8 @@ test('offsets as the figures draw them', () => {
   assert.equal([flags, fragmentOffset, ttl, protocol, dst], [0, 0x0708, 9, 10, 0x11121314])
   const { targetIp, targetMac } = readFields(arp, frame, 0)
   assert.equal([targetMac, targetIp], [0x131415161718, 0x191a1b1c])
+  assert.equal(readFields(esp, frame, 0), { spi: 0x01020304, sequence: 0x05060708 })
+  assert.equal(readFields(espTrailer, frame, 0), { padLength: 1, nextHeader: 2 })
 })
 
 test.run()
