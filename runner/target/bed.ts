@@ -1,9 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
 import { setFeatures } from '../../generators/linux/ethtool.ts'
-import { createNetns, inNetns, interfaceIndex, type Netns, openNetns } from '../../generators/linux/netns.ts'
+import { inNetns, interfaceIndex, type Netns } from '../../generators/linux/netns.ts'
 import { formatIpv4, formatMac } from '../../generators/wire/address.ts'
 import type { Topology } from '../suite/plan-types.ts'
+import { ip, QuietNamespaces } from './namespaces.ts'
 
 /** Above this many pods on a node its pod ends share one namespace, and one tap (ARCHITECTURE section 4). */
 const SHARED_NAMESPACE_ABOVE = 64
@@ -53,14 +53,13 @@ export class Bed {
   readonly nodes = new Map<string, BedNode>()
   readonly pods = new Map<string, BedPod>()
   private readonly topology: Topology
-  private readonly prefix: string | undefined
-  private readonly namespaces: { ns: Netns; name: string | undefined }[] = []
+  private readonly namespaces: QuietNamespaces
   private underlay: BedNode | undefined
   private readonly podNamespaces = new Map<string, Netns>()
 
   private constructor(topology: Topology, prefix: string | undefined) {
     this.topology = topology
-    this.prefix = prefix
+    this.namespaces = new QuietNamespaces(prefix)
   }
 
   /** Brings everything up, or nothing: a failure on the way takes down what was made. */
@@ -77,7 +76,7 @@ export class Bed {
   }
 
   private async makeNodes(): Promise<void> {
-    const underlay = await this.namespace(UNDERLAY)
+    const underlay = await this.namespaces.make(UNDERLAY)
     this.underlay = {
       name: UNDERLAY,
       address: 0,
@@ -89,7 +88,7 @@ export class Bed {
     }
     const names = this.topology.nodes
     for (const [i, name] of names.entries()) {
-      const ns = await this.namespace(name)
+      const ns = await this.namespaces.make(name)
       const address = FIRST_NODE + i
       const mac = 0x0202_0000_0000 + address
       this.nodes.set(name, {
@@ -178,7 +177,7 @@ export class Bed {
   private async podNamespace(name: string): Promise<Netns> {
     const known = this.podNamespaces.get(name)
     if (known) return known
-    const ns = await this.namespace(name)
+    const ns = await this.namespaces.make(name)
     this.podNamespaces.set(name, ns)
     return ns
   }
@@ -191,15 +190,6 @@ export class Bed {
     await ip(pod.node.ns, [`link del ${pod.nodeInterface}`])
   }
 
-  private async namespace(name: string): Promise<Netns> {
-    const full = this.prefix ? `${this.prefix}-${name}` : undefined
-    if (full) await execa('ip', ['netns', 'add', full])
-    const ns = full ? openNetns(`/run/netns/${full}`) : createNetns()
-    this.namespaces.push({ ns, name: full })
-    inNetns(ns, quiet)
-    return ns
-  }
-
   get nodeList(): BedNode[] {
     return [...this.nodes.values()]
   }
@@ -210,16 +200,10 @@ export class Bed {
   }
 
   async close(): Promise<void> {
-    const held = this.namespaces.splice(0)
     this.pods.clear()
     this.nodes.clear()
-    await Promise.all(held.map(release))
+    await this.namespaces.close()
   }
-}
-
-async function release(held: { ns: Netns; name: string | undefined }): Promise<void> {
-  held.ns.close()
-  if (held.name) await execa('ip', ['netns', 'del', held.name])
 }
 
 async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {
@@ -266,63 +250,4 @@ function settle(pod: BedPod): void {
 
 export async function setDeviceUp(ns: Netns, name: string, up: boolean): Promise<void> {
   await ip(ns, [`link set ${name} ${up ? 'up' : 'down'}`])
-}
-
-/** iproute2 in one process for any number of commands; its message names the command that failed. */
-async function ip(ns: Netns, lines: readonly string[]): Promise<void> {
-  await inNetns(ns, () => execa('ip', ['-batch', '-'], { input: lines.join('\n'), timeout: 60_000 }))
-}
-
-/**
- * Sysctls of the current namespace: a new one inherits some from the first, so every one that matters is set. The
- * host's own are never touched.
- */
-function quiet(): void {
-  const settings: [path: string, value: string, optional?: boolean][] = [
-    ['ipv6/conf/all/disable_ipv6', '1', true],
-    ['ipv6/conf/default/disable_ipv6', '1', true],
-    ['ipv4/ip_forward', '0'],
-    ['ipv4/conf/all/rp_filter', '0'],
-    ['ipv4/conf/default/rp_filter', '0'],
-    ['ipv4/conf/all/accept_local', '0'],
-    ['ipv4/conf/default/accept_local', '0'],
-    ['ipv4/conf/all/force_igmp_version', '0'],
-    ['ipv4/conf/default/force_igmp_version', '0'],
-    ['ipv4/igmp_link_local_mcast_reports', '0', true],
-    ['ipv4/igmp_max_memberships', '1024', true],
-    ['ipv4/igmp_qrv', '2', true],
-    ['core/rps_default_mask', '0', true],
-  ]
-  for (const [path, value, optional] of settings) writeSysctl(`/proc/sys/net/${path}`, value, optional === true)
-}
-
-function writeSysctl(path: string, value: string, optional: boolean): void {
-  try {
-    writeFileSync(path, value)
-  } catch (error) {
-    // A kernel without IPv6, or older than the setting, is as quiet without it.
-    if (!optional || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
-}
-
-/** Counters by which the kernel owns up to lost packets: CPU backlog, devices, UDP sockets; cumulative. */
-export function witnessCounters(bed: Bed): Record<string, number> {
-  const counters: Record<string, number> = { 'softnet dropped': softnetDropped() }
-  for (const node of bed.nodes.values()) inNetns(node.ns, () => deviceDrops(node.name, counters))
-  return counters
-}
-
-function softnetDropped(): number {
-  const rows = readFileSync('/proc/net/softnet_stat', 'latin1').trim().split('\n')
-  return rows.reduce((sum, row) => sum + Number.parseInt(row.split(/\s+/)[1] ?? '0', 16), 0)
-}
-
-function deviceDrops(node: string, counters: Record<string, number>): void {
-  for (const row of readFileSync('/proc/thread-self/net/dev', 'latin1').split('\n').slice(2)) {
-    const [name, rest] = row.split(':')
-    if (!name || !rest) continue
-    const columns = rest.trim().split(/\s+/).map(Number)
-    counters[`${node}/${name.trim()} rx dropped`] = columns[3] ?? 0
-    counters[`${node}/${name.trim()} tx dropped`] = columns[11] ?? 0
-  }
 }

@@ -10,8 +10,9 @@ import { LocalEndpoint } from '../endpoint-local.ts'
 import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
 import type { Topology } from '../suite/plan-types.ts'
-import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, UNDERLAY, witnessCounters } from './bed.ts'
+import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, UNDERLAY } from './bed.ts'
 import type { BringUpOptions, Site, Target } from './target.ts'
+import { witnessCounters } from './witness.ts'
 
 /** Cilium's identity `world`: what its multicast puts into the VNI (facts of the founding walk-through). */
 const VNI = 2
@@ -186,7 +187,7 @@ class ReferenceSite implements Site {
   }
 
   witness(): Record<string, number> {
-    return witnessCounters(this.bed)
+    return witnessCounters(this.bed.nodes.values())
   }
 
   async setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void> {
