@@ -1,19 +1,28 @@
 import { IgmpHosts } from '../generators/igmp-host.ts'
 import { SocketMemberships } from '../generators/linux/multicast-socket.ts'
+import type { Netns } from '../generators/linux/netns.ts'
 import { openPacketSocket, type PacketSocket, SendBatch } from '../generators/linux/packet-sender.ts'
 import type { CompiledStream } from '../generators/stream.ts'
 import { openAfPacketEngine } from '../generators/transmit/afpacket.ts'
 import type { Engine, SendRecord, SentReport } from '../generators/transmit/engine.ts'
 import type { Endpoint, Membership } from './endpoint.ts'
 import { type ProgramEvent, type RunningProgram, startProgram } from './programs-run.ts'
-import type { BedPod } from './target/bed.ts'
 
 const SEND_TRIES = 10_000
+
+/** A host whose namespace this process holds. */
+export interface LocalHost {
+  name: string
+  address: number
+  mac: number
+  ns: Netns
+  podInterface: string
+}
 
 /** An endpoint of this process: sockets opened inside the pod's namespace, no agent in between. */
 export class LocalEndpoint implements Endpoint {
   readonly pod: string
-  private readonly bed: BedPod
+  private readonly bed: LocalHost
   private engine: { record: SendRecord; engine: Engine } | undefined
   private readonly emulators = new Map<string, IgmpHosts>()
   private socket: PacketSocket | undefined
@@ -21,7 +30,7 @@ export class LocalEndpoint implements Endpoint {
   private sockets: SocketMemberships | undefined
   private readonly programs = new Set<RunningProgram>()
 
-  constructor(bed: BedPod) {
+  constructor(bed: LocalHost) {
     this.pod = bed.name
     this.bed = bed
   }

@@ -114,7 +114,13 @@ function isObject(value: unknown): value is Loose {
 
 function isStageRecord({ site, taps, attempt }: Loose): boolean {
   if (!isObject(site) || !Array.isArray(site['nodes']) || !Array.isArray(site['pods'])) return false
-  return typeof attempt === 'number' && isObject(site['overlay']) && Array.isArray(taps) && taps.every(isTapRecord)
+  const overlay = site['overlay']
+  return (
+    typeof attempt === 'number' &&
+    (overlay === undefined || isObject(overlay)) &&
+    Array.isArray(taps) &&
+    taps.every(isTapRecord)
+  )
 }
 
 function isTapRecord(tap: unknown): boolean {

@@ -27,7 +27,7 @@ export class StageEvidence {
     const opened = openLedger(files.directory, present, {
       runId: files.run.runId,
       baseNs: sentFile.baseNs,
-      vxlanPorts: [record.site.overlay.udpPort, VXLAN_PORT],
+      vxlanPorts: [record.site.overlay?.udpPort ?? VXLAN_PORT, VXLAN_PORT],
     })
     this.recording = opened.recording
     this.ledger = opened.ledger

@@ -97,11 +97,13 @@ export class StageSite {
 
   /** The guard in a right tunnel packet, beside the packets that a stranger sent: same outer addresses but a known node's. */
   tunnelled(like: StreamSpec, inner: StreamSpec): StreamSpec {
+    const { overlay } = this.map
+    if (!overlay) throw new RangeError('the site has no overlay to send into')
     const { ethernet, ipv4, udp } = like.frame
     const source = this.map.nodes.find(node => node.address !== ipv4?.dst)?.address ?? 0
     const outer = { ...(ethernet && { ethernet }), ipv4: { src: source, dst: ipv4?.dst ?? 0 } }
-    const ports = { dstPort: this.map.overlay.udpPort, ...(udp?.srcPort === undefined ? {} : { srcPort: udp.srcPort }) }
-    return { ...inner, frame: { ...outer, udp: ports, vxlan: { vni: this.map.overlay.vni }, inner: inner.frame } }
+    const ports = { dstPort: overlay.udpPort, ...(udp?.srcPort === undefined ? {} : { srcPort: udp.srcPort }) }
+    return { ...inner, frame: { ...outer, udp: ports, vxlan: { vni: overlay.vni }, inner: inner.frame } }
   }
 
   /** Adds what a pod knows of itself: its MAC, its address, its gateway. What the suite gave stays. */

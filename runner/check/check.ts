@@ -67,8 +67,11 @@ export interface NodeSite {
   address: number
   /** Of its uplink, where the site knows it. */
   mac?: number
-  uplinkTap: string
-  overlayTap: string
+  /** Towards the other nodes, where they share one underlay and one overlay; routers have neither. */
+  uplinkTap?: string
+  overlayTap?: string
+  /** Every interface of a router, each a tap `<node>/<interface>`. */
+  interfaceTaps?: string[]
 }
 
 export interface PodSite {
@@ -86,7 +89,8 @@ export interface PodSite {
 export interface SiteMap {
   nodes: NodeSite[]
   pods: PodSite[]
-  overlay: { udpPort: number; vni: number }
+  /** Where nodes are joined by VXLAN. */
+  overlay?: { udpPort: number; vni: number }
 }
 
 export interface Seen {

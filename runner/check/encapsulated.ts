@@ -5,7 +5,7 @@ import { formatIpv4 } from '../../generators/wire/address.ts'
 import { mismatches, type Difference as WireDifference } from '../../generators/wire/field.ts'
 import { IP_PROTOCOL, ipv4, ipv4HeaderLength } from '../../generators/wire/ipv4.ts'
 import { udp } from '../../generators/wire/udp.ts'
-import { VXLAN_FLAG_VNI, vxlan } from '../../generators/wire/vxlan.ts'
+import { VXLAN_FLAG_VNI, VXLAN_PORT, vxlan } from '../../generators/wire/vxlan.ts'
 import type { EncapsulatedWant } from '../suite/expectations.ts'
 import type { Check, FrameNote, NodeSite, Seen, Sent } from './check.ts'
 import { sequencesOf, sightingsIn, type Units, unequal, unitsOf } from './copies.ts'
@@ -45,10 +45,17 @@ interface Crossing {
   frames: FrameNote[]
 }
 
+type TunnelNode = NodeSite & { uplinkTap: string }
+
+function hasUplink(node: NodeSite): node is TunnelNode {
+  return node.uplinkTap !== undefined
+}
+
 function onUplink(want: EncapsulatedWant, selection: Selection, sent: Sent, seen: Seen): Finding {
   const { stream } = selection
   const node = nodeOf(seen, podOf(seen, stream.pod)?.node ?? '')
   if (!node) return inconclusive(`the node of ${stream.pod} is not in the site`)
+  if (!hasUplink(node)) return inconclusive(`${node.name} has no uplink to a tunnel`)
   const units = unitsOf(stream)
   const remote = want.toNodes.filter(name => name !== node.name)
   const crossing = crossingOf(want, remote, node, selection, units, seen)
@@ -97,7 +104,7 @@ const SHOWN = 3
 function crossingOf(
   want: EncapsulatedWant,
   remote: string[],
-  node: NodeSite,
+  node: TunnelNode,
   selection: Selection,
   units: Units,
   seen: Seen,
@@ -143,8 +150,8 @@ function headerDifferences(
   if (ipAt < 0 || levels === 0) return found
   const udpAt = ipAt + ipv4HeaderLength(frame, ipAt)
   found.push(...mismatches(ipv4, frame, ipAt, { src: node.address, protocol: IP_PROTOCOL.UDP }))
-  found.push(...mismatches(udp, frame, udpAt, { dstPort: want.udpPort ?? seen.site.overlay.udpPort }))
-  const vni = want.vni ?? seen.site.overlay.vni
+  found.push(...mismatches(udp, frame, udpAt, { dstPort: want.udpPort ?? seen.site.overlay?.udpPort ?? VXLAN_PORT }))
+  const vni = want.vni ?? seen.site.overlay?.vni ?? 0
   found.push(
     ...mismatches(vxlan, frame, udpAt + udp.length, { flags: VXLAN_FLAG_VNI, reserved1: 0, vni, reserved2: 0 }),
   )

@@ -97,7 +97,7 @@ function usefulness({ selection, pods }: Members, seen: Seen): { useful: number;
   )
   for (const node of seen.site.nodes) {
     const worth = node.name === sender?.node ? [...remote].filter(name => nodeOf(seen, name)).length : 0
-    count(tally(seen, units, seen.tapIndex(node.uplinkTap), DIRECTION.out).copies, worth)
+    count(tally(seen, units, seen.tapIndex(node.uplinkTap ?? ''), DIRECTION.out).copies, worth)
   }
   return { useful, copies }
 }

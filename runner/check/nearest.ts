@@ -1,7 +1,7 @@
 import { DIRECTION } from '../../captures/record.ts'
 import { ipv4 } from '../../generators/wire/ipv4.ts'
 import { contentDifference } from './bytes-compare.ts'
-import type { FrameNote, PodSite, Seen, SentStream } from './check.ts'
+import type { FrameNote, NodeSite, PodSite, Seen, SentStream } from './check.ts'
 import { frameOfUnit, type Units } from './copies.ts'
 import { fieldText } from './field-text.ts'
 import { innerIpAt, sentIpAt } from './inner.ts'
@@ -53,12 +53,25 @@ function stopsOf(seen: Seen, sender: PodSite, receiver: PodSite): Stop[] {
   if (sender.node === receiver.node || !from || !to) return [start, end]
   return [
     { ...start, guess: `not sent on by ${from.name}: it does not count ${to.name} as a member, or dropped it` },
+    ...between(from, to, local),
+    end,
+  ]
+}
+
+/** What lies between two nodes. Which way routers take only they know, so all their interfaces are looked at. */
+function between(from: NodeSite, to: NodeSite, local: string): Stop[] {
+  const routed = [from, to].flatMap(node =>
+    (node.interfaceTaps ?? []).map(
+      (tap): Stop => ({ tap, direction: 'out', guess: 'lost on the way', optional: true }),
+    ),
+  )
+  const tunnelled: (Omit<Stop, 'tap'> & { tap: string | undefined })[] = [
     { tap: from.overlayTap, direction: 'out', guess: 'not encapsulated', optional: true },
     { tap: from.uplinkTap, direction: 'out', guess: `lost on the underlay, or not addressed to ${to.name}` },
     { tap: to.uplinkTap, direction: 'in', guess: 'not decapsulated: outer header, VNI or outer source refused' },
     { tap: to.overlayTap, direction: 'in', guess: local },
-    end,
   ]
+  return [...routed, ...tunnelled.flatMap(({ tap, ...stop }) => (tap === undefined ? [] : [{ tap, ...stop }]))]
 }
 
 function lastSeen(seen: Seen, units: Units, unit: number, stops: readonly Stop[]) {

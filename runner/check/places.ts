@@ -26,5 +26,9 @@ export function pathTaps(seen: Seen, sender: PodSite, receiver: PodSite): string
   const taps = [sender.podTap, sender.nodeTap, receiver.nodeTap, receiver.podTap]
   if (sender.node === receiver.node) return taps
   const nodes = [nodeOf(seen, sender.node), nodeOf(seen, receiver.node)]
-  return [...taps, ...nodes.flatMap(node => (node ? [node.uplinkTap, node.overlayTap] : []))]
+  return [...taps, ...nodes.flatMap(node => (node ? nodeTaps(node) : []))]
+}
+
+function nodeTaps({ uplinkTap, overlayTap, interfaceTaps = [] }: NodeSite): string[] {
+  return [uplinkTap, overlayTap].filter(tap => tap !== undefined).concat(interfaceTaps)
 }

@@ -1,7 +1,7 @@
 import { DIRECTION } from '../../captures/record.ts'
 import { ipv4 } from '../../generators/wire/ipv4.ts'
 import type { CopyCount, ReplicationWant } from '../suite/expectations.ts'
-import type { Check, PodSite, Seen, Sent, Verdict } from './check.ts'
+import type { Check, NodeSite, PodSite, Seen, Sent, Verdict } from './check.ts'
 import {
   frameOfUnit,
   sequencesOf,
@@ -68,7 +68,8 @@ function placeOf(count: CopyCount, sender: PodSite, selection: Selection, sent: 
   }
   const node = nodeOf(seen, count.node)
   if (!node) return undefined
-  const tap = count.place === 'uplink' ? node.uplinkTap : node.overlayTap
+  const tap = tapOf(count, node)
+  if (tap === undefined) return undefined
   const { direction } = count
   const ofSender = node.name === sender.node
   return {
@@ -77,6 +78,11 @@ function placeOf(count: CopyCount, sender: PodSite, selection: Selection, sent: 
     ...(count.place === 'uplink' && direction === 'in' && { address: node.address }),
     closure: closedAtNode(seen, sent, selection.stream, { node: node.name, tap, direction, ofSender }),
   }
+}
+
+function tapOf(count: Exclude<CopyCount, { place: 'pod' }>, node: NodeSite): string | undefined {
+  if (count.place === 'interface') return `${node.name}/${count.interface}`
+  return count.place === 'uplink' ? node.uplinkTap : node.overlayTap
 }
 
 /** An underlay may flood: a tunnel packet to another node that passes the tap is not a copy that came to this one. */
@@ -92,7 +98,8 @@ function tallyAt({ direction, address }: Place, tap: number, units: Units, seen:
 }
 
 function placeName(count: CopyCount): string {
-  return count.place === 'pod' ? `pod ${count.pod}` : `${count.place} of ${count.node}`
+  if (count.place === 'pod') return `pod ${count.pod}`
+  return count.place === 'interface' ? `${count.node}/${count.interface}` : `${count.place} of ${count.node}`
 }
 
 function atPlace(

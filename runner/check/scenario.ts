@@ -315,7 +315,10 @@ export class Scenario {
 
   taps(): string[] {
     const { nodes, pods } = this.site
-    const all = [...nodes.flatMap(n => [n.uplinkTap, n.overlayTap]), ...pods.flatMap(p => [p.podTap, p.nodeTap])]
+    const all = [
+      ...nodes.flatMap(n => [n.uplinkTap ?? '', n.overlayTap ?? '']),
+      ...pods.flatMap(p => [p.podTap, p.nodeTap]),
+    ]
     return all.filter(tap => !this.withoutTap.has(tap))
   }
 

@@ -152,7 +152,10 @@ function deliverySchemas(refs: References, { stream, fields }: Shapes, facts: St
 const copies = () => int(0, 100_000, 'copies of each datagram')
 
 function replicationSchema(names: Names, refs: References, { stream }: Shapes, facts: StepFacts) {
+  const interfaces = keyed('an interface', name => interfaceName.safeParse(name), copies())
   const node = mapping({
+    in: interfaces.exactOptional(),
+    out: interfaces.exactOptional(),
     uplinkOut: copies().exactOptional(),
     uplinkIn: copies().exactOptional(),
     overlayOut: copies().exactOptional(),
@@ -232,7 +235,16 @@ function report(error: z.ZodError, problem: Mistake, path: PropertyKey[]): void 
   }
 }
 
+/** As the router names it. */
+const interfaceName = leaf<string>({ type: 'string' }, (value, problem) =>
+  typeof value === 'string' && /^[a-zA-Z][\w.-]{0,14}$/.test(value)
+    ? value
+    : problem('bad-name', `not the name of an interface: ${String(value)}`, 'gi2-0, eth0'),
+)
+
 interface NodeCounts {
+  in?: Keyed<number>[]
+  out?: Keyed<number>[]
   uplinkOut?: number
   uplinkIn?: number
   overlayOut?: number
@@ -252,7 +264,12 @@ function nodeCounts(node: string, counts: NodeCounts): CopyCount[] {
     [{ place: 'overlay', node, direction: 'out', copies: 0 }, counts.overlayOut],
     [{ place: 'overlay', node, direction: 'in', copies: 0 }, counts.overlayIn],
   ]
-  return all.flatMap(([count, copies]) => (copies === undefined ? [] : [{ ...count, copies }]))
+  const ofInterfaces = (['in', 'out'] as const).flatMap(direction =>
+    (counts[direction] ?? []).flatMap(({ keys, value }) =>
+      keys.map((name): CopyCount => ({ place: 'interface', node, interface: name, direction, copies: value })),
+    ),
+  )
+  return [...all.flatMap(([count, copies]) => (copies === undefined ? [] : [{ ...count, copies }])), ...ofInterfaces]
 }
 
 /**

@@ -83,10 +83,11 @@ export interface ContentWant extends StreamWant, FieldsWant {
   at: string[]
 }
 
-/** Copies of one datagram at one place. `uplink` and `overlay` are a node's taps, `pod` is the pod end of a pod. */
+/** Copies of one datagram at one place. `uplink`, `overlay` and `interface` are a node's taps, `pod` is the pod end of a pod. */
 export type CopyCount =
   | { place: 'pod'; pod: string; copies: number }
   | { place: 'uplink' | 'overlay'; node: string; direction: 'in' | 'out'; copies: number }
+  | { place: 'interface'; node: string; interface: string; direction: 'in' | 'out'; copies: number }
 
 /** Copies of every datagram, exact at each place listed, sender by sender (ARCHITECTURE section 4). */
 export interface ReplicationWant extends StreamWant {
