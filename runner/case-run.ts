@@ -297,9 +297,9 @@ export class CaseRun {
   private conditionOf(condition: WaitableCondition): () => boolean {
     switch (condition.until) {
       case 'subscribed':
-        return () => this.isSubscribed(condition)
+        return () => nodesOf(condition).every(node => this.isSubscribed(condition, node))
       case 'unsubscribed':
-        return () => !this.isSubscribed(condition)
+        return () => nodesOf(condition).every(node => !this.isSubscribed(condition, node))
       case 'sent':
         return () => this.sentFrames(condition.stream) >= condition.frames
       case 'output':
@@ -309,13 +309,13 @@ export class CaseRun {
     }
   }
 
-  private isSubscribed(condition: Extract<Condition, { until: 'subscribed' | 'unsubscribed' }>): boolean {
+  private isSubscribed(condition: TableCondition, node: string): boolean {
     const { subscriber } = condition
     const address =
       'pod' in subscriber
         ? this.site.address(subscriber.pod)
         : (this.site.map.nodes.find(node => node.name === subscriber.node)?.address ?? 0)
-    const table = this.site.site.tables(condition.node).find(entry => entry.group === formatIpv4(condition.group))
+    const table = this.site.site.tables(node).find(entry => entry.group === formatIpv4(condition.group))
     return table?.subscribers.some(entry => entry.subscriber === formatIpv4(address)) ?? false
   }
 
@@ -387,6 +387,11 @@ export class CaseRun {
 }
 
 type WaitableCondition = Exclude<Condition, { until: 'delivered' | 'stopped' }>
+type TableCondition = Extract<Condition, { until: 'subscribed' | 'unsubscribed' }>
+
+function nodesOf({ node, nodes }: TableCondition): readonly string[] {
+  return nodes ?? [node]
+}
 
 function podOf(step: StepOf<'send'>, i: number): string {
   const pod = step.pods[i]

@@ -5,6 +5,7 @@ import type { Difference as WireDifference } from '../../generators/wire/field.t
 import type { IgmpWant } from '../suite/expectations.ts'
 import { amountText, upper, within } from './amount.ts'
 import type { Check, PodSite, Seen, Sent } from './check.ts'
+import { groupMacDifference } from './copy-fields.ts'
 import { differenceText, readable } from './field-text.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { igmpFrames, igmpIn, igmpVersion } from './igmp-frames.ts'
@@ -79,7 +80,8 @@ function certain(want: IgmpWant, where: string, pod: PodSite, count: number, sen
 function differencesOf(want: IgmpWant, frame: Uint8Array): WireDifference[] {
   const { records, ...rest } = want.igmp
   const outer: FrameSpec = { ...(want.ethernet && { ethernet: want.ethernet }), ...(want.ipv4 && { ipv4: want.ipv4 }) }
-  const found = matchFrame({ ...outer, igmp: rest }, frame)
+  const mac = want.groupMac ? groupMacDifference(frame, 0) : undefined
+  const found = [...(mac ? [mac] : []), ...matchFrame({ ...outer, igmp: rest }, frame)]
   for (const record of records ?? []) {
     const differences = matchFrame(
       { igmp: { ...(rest.type !== undefined && { type: rest.type }), records: [record] } },

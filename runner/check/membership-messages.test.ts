@@ -74,6 +74,14 @@ test('igmp: too few fail with the nearest message and its field', () => {
   assert.is(judge(scenario, { version: 2, igmp: {}, count: 1 }).differences?.[0]?.field, 'igmp.version')
 })
 
+test('igmp: the Ethernet destination may have to be that of the group', () => {
+  const wrong = v2Join.slice()
+  wrong[2] = 0x0e
+  const ofGroup: Partial<IgmpWant> = { version: 2, igmp: {}, count: 1, groupMac: true }
+  assert.is(judge(withMessages(v2Join), ofGroup).status, 'pass')
+  assert.is(judge(withMessages(wrong), ofGroup).differences?.[0]?.field, 'ethernet.dst')
+})
+
 test('igmp: too many fail with the frames', () => {
   const verdict = judge(withMessages(v3Join, v3Join, v3Join))
   assert.is(verdict.status, 'fail')

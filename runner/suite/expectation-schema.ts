@@ -313,22 +313,21 @@ function encapsulatedSchema(names: Names, refs: References, { stream }: Shapes, 
     if ('unclear' in members)
       mistake('unclear-members', `to which nodes? ${members.unclear}`, 'toNodes: [n2, n3]', ['stream'])
     const pods = 'unclear' in members ? [] : members.pods
-    const toNodes =
-      want.toNodes ?? [...new Set(pods.map(pod => names.nodeOf(pod)))].filter(node => !fromNodes.includes(node))
-    if (toNodes.length === 0 && !('unclear' in members))
+    const toNodes = want.toNodes ?? [...new Set(pods.map(pod => names.nodeOf(pod)))]
+    const alone = fromNodes.every(from => toNodes.every(node => node === from))
+    if (alone && !('unclear' in members))
       mistake(
         'no-remote-member',
         'no other node has a member of this stream',
         'toNodes: [n2], or a member on another node',
         ['stream'],
       )
-    const taken = outer ? takeGroupMac(outer as FrameSpec).fields : undefined
     return {
       ...want,
       fromNodes,
       toNodes,
       levels: levels ?? 1,
-      ...(taken ? { outer: taken } : {}),
+      ...(outer ? { outer: outer as FrameSpec } : {}),
       ...(innerDst ? { groupMac: true as const } : {}),
     }
   })

@@ -71,6 +71,13 @@ export function takeGroupMac(spec: FrameSpec): { fields?: FrameSpec; groupMac?: 
   return { ...(Object.keys(fields).length > 0 ? { fields } : {}), groupMac: true }
 }
 
+/** Whether `groupMac` is left somewhere that nobody takes it from: there it would be compared as a number, or sent. */
+export function hasGroupMac(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { ethernet } = value as FrameSpec
+  return ethernet?.dst === GROUP_MAC || Object.values(value).some(hasGroupMac)
+}
+
 const u4 = () => int(0, 15)
 const u8 = () => int(0, 255)
 const u16 = () => int(0, 0xffff)

@@ -77,6 +77,35 @@ test('a file of 10 MB is refused by its size', () => {
   assert.is(errors.map(error => error.code).join(), 'too-large')
 })
 
+test('groupMac where nobody would look at it', () => {
+  const inner = '{ ethernet: { dst: groupMac }, ipv4: { dst: $g }, udp: { dstPort: 9 } }'
+  const tunnel = `send: { id: s1, from: tx, count: 1, to: rx, udp: { dstPort: 8472 }, vxlan: { vni: 2 }, inner: ${inner} }`
+  const wait = 'wait: { until: frame, endpoint: rx, direction: in, match: { ethernet: { dst: groupMac } } }'
+  const send = 'send: { id: s2, from: tx, count: 1, ipv4: { dst: $g } }'
+  const expect = `expect:\n  - delivered: { stream: s2, to: rx, inner: ${inner} }\n`
+  const steps = `steps:\n  - join: { endpoint: rx, group: $g }\n  - ${tunnel}\n  - ${wait}\n  - ${send}\n`
+  const { errors } = loadText(HEAD + steps + expect)
+  assert.equal(
+    errors.map(({ code, position }) => `${code} ${position?.line}`),
+    ['misplaced-group-mac 7', 'misplaced-group-mac 8', 'misplaced-group-mac 11'],
+  )
+})
+
+test('tunnel packets of senders on two nodes go to each other too', () => {
+  const joins = 'join: { endpoint: [tx, rx, idle], group: $g }'
+  const text = `${HEAD}steps:\n  - ${joins}\n  - send: { id: s1, from: [tx, rx], count: 1, ipv4: { dst: $g } }\nexpect:\n  - encapsulated: { stream: s1 }\n`
+  const { errors, plan } = loadText(text)
+  assert.equal(errors, [])
+  const want = plan.stages[0]?.cases[0]?.expect[0]?.want as { fromNodes: string[]; toNodes: string[] }
+  assert.equal(
+    [want.fromNodes, want.toNodes],
+    [
+      ['n1', 'n2'],
+      ['n1', 'n2', 'n3'],
+    ],
+  )
+})
+
 test('a missing path, an empty folder', () => {
   const { errors } = loadSuites(['nowhere.yaml'], { cwd: DATA })
   assert.is(errors.map(error => error.code).join(), 'no-such-file')

@@ -110,8 +110,6 @@ export type Action =
   | {
       action: 'send'
       pods: string[]
-      /** Sent out of this node's uplink instead, as it stands: `pods` is empty. */
-      node?: string
       /** Without `number` and `name`: one stream for each pod, numbered when it starts. */
       stream: Omit<StreamSpec, 'number' | 'name'>
       /** Pods that must have seen a probe before the first frame leaves (RFC 3918 §3.1 priming). */

@@ -1,10 +1,11 @@
 import { formatIpv4 } from '../../generators/wire/address.ts'
 import type { RequirementRef } from '../../reports/result.ts'
-import { addControls, checkDelivered } from './controls.ts'
+import { addControls, checkDelivered, type Placed, type Trouble } from './controls.ts'
 import type { Draft } from './draft.ts'
 import { UserError } from './errors.ts'
 import type { ReadExpectation } from './expectation-schema.ts'
 import type { ExpectationWants } from './expectations.ts'
+import { hasGroupMac } from './frame-schema.ts'
 import type { Lease } from './groups.ts'
 import { userErrors } from './issues.ts'
 import type { Language, ReadList } from './language.ts'
@@ -68,6 +69,7 @@ class Body {
     const read = this.read('expect', value => setting.language.readExpectations(value, this.names, facts))
     const expectations = read.flatMap((expectation, index) => (expectation ? [{ expectation, index }] : []))
     const trouble = [
+      ...misplacedGroupMac(known, expectations),
       ...checkDelivered(expectations, known),
       ...addControls(expectations, facts),
       ...addPriming(expectations, known),
@@ -185,6 +187,22 @@ class Body {
   }
 }
 
+/** Expectations take `groupMac` from the frame itself; deeper inside, and in what is sent or waited for, it means nothing. */
+function misplacedGroupMac(steps: readonly KnownStep[], expectations: readonly Placed[]): Trouble[] {
+  const places = [
+    ...steps.map(({ path, read }) => ({ path: [...path], value: read.action as object })),
+    ...expectations.map(({ expectation, index }) => ({ path: ['expect', index], value: expectation.want as object })),
+  ]
+  return places
+    .filter(({ value }) => hasGroupMac(value))
+    .map(({ path }) => ({
+      path,
+      code: 'misplaced-group-mac',
+      message: '`dst: groupMac` stands where it cannot be looked at',
+      hint: 'in `ethernet` of delivered, content or igmp; for tunnels, innerDst: groupMac of encapsulated',
+    }))
+}
+
 /** Steps after which nothing else in the stage is sure of its ground. */
 const ALONE: ReadonlySet<string> = new Set(['kill', 'link', 'agent'])
 
@@ -210,8 +228,6 @@ function neededBy(steps: readonly KnownStep[]): string[] {
         return ['pod-control']
       case 'agent':
         return ['agent-control']
-      case 'send':
-        return action.node === undefined ? [] : ['uplink']
       default:
         return []
     }

@@ -28,13 +28,7 @@ export function addPriming(all: readonly Placed[], steps: readonly KnownStep[]):
         },
       ]
     }
-    if (
-      !action.stream.stamped ||
-      groupsOfStream(action).length === 0 ||
-      action.node !== undefined ||
-      action.stream.frame.inner
-    )
-      return []
+    if (!action.stream.stamped || groupsOfStream(action).length === 0 || action.stream.frame.inner) return []
     const early = wanted.filter(want => want.after === undefined)
     const reach = action.pods.map((sender): [string, string[]] => {
       const pods = early.filter(want => want.from === undefined || want.from.includes(sender)).flatMap(want => want.to)

@@ -218,8 +218,7 @@ const mix: Leaf<{ bytes: number; weight: number }[]> = z
 function sendSchema(names: Names, refs: References) {
   return mapping({
     id: id(),
-    from: refs.endpoints.exactOptional(),
-    fromNode: refs.node.exactOptional(),
+    from: refs.endpoints,
     to: refs.endpoint.exactOptional(),
     count: int(1, 100_000_000).exactOptional(),
     durationMs: durationMs().exactOptional(),
@@ -259,7 +258,6 @@ function sendSchema(names: Names, refs: References) {
         path: key ? [key] : [],
         params: { code: 'bad-send', hint },
       })
-    exclusiveKeys(send, ['from', 'fromNode'], true, mistake)
     exclusiveKeys(send, ['ratePps', 'bitsPerSecond', 'rate'], false, mistake)
     exclusiveKeys(send, ['lengthBytes', 'sweepBytes', 'mix'], false, mistake)
     exclusiveKeys(send, ['igmp', 'vxlan'], false, mistake)
@@ -283,8 +281,7 @@ function sendSchema(names: Names, refs: References) {
       ...(send.prime === undefined ? {} : { prime: send.prime }),
       action: {
         action: 'send',
-        pods: send.from ?? [],
-        ...(send.fromNode === undefined ? {} : { node: send.fromNode }),
+        pods: send.from,
         stream: {
           frame,
           stamped: send.stamped ?? isStampable(frame),
@@ -394,8 +391,7 @@ function igmpStepSchema(refs: References) {
   const { ethernet, vlan } = frameShape(refs)
   return mapping({
     id: id().exactOptional(),
-    from: refs.endpoints.exactOptional(),
-    fromNode: refs.node.exactOptional(),
+    from: refs.endpoints,
     message: oneOf(MESSAGE_NAMES).exactOptional(),
     hex: hexText({ minBytes: 1, maxBytes: 1476 }).exactOptional(),
     ...igmpShape(refs),
@@ -405,22 +401,8 @@ function igmpStepSchema(refs: References) {
     count: int(1, 100_000).exactOptional(),
     ...rateShape(),
   }).transform((given, context): ReadStep => {
-    const {
-      id,
-      from,
-      fromNode,
-      message,
-      hex,
-      count,
-      ethernet,
-      vlan,
-      ipv4,
-      ratePps,
-      bitsPerSecond,
-      rate,
-      burst,
-      ...fields
-    } = given
+    const { id, from, message, hex, count, ethernet, vlan, ipv4, ratePps, bitsPerSecond, rate, burst, ...fields } =
+      given
     const mistake = (text: string, hint: string, key?: string) =>
       context.issues.push({
         code: 'custom',
@@ -429,7 +411,6 @@ function igmpStepSchema(refs: References) {
         path: key ? [key] : [],
         params: { code: 'bad-igmp', hint },
       })
-    exclusiveKeys(given, ['from', 'fromNode'], true, mistake)
     exclusiveKeys(given, ['message', 'hex', 'type'], true, mistake)
     if (hex !== undefined && Object.keys(fields).length > 0)
       mistake(`hex and ${Object.keys(fields).join(', ')} exclude each other`, 'hex is the whole message', 'hex')
@@ -444,8 +425,7 @@ function igmpStepSchema(refs: References) {
         : { ...layers, ipv4: { ...hexHeader(hex), ...ipv4 }, payload: hex }
     return read('igmp', id, {
       action: 'send',
-      pods: from ?? [],
-      ...(fromNode === undefined ? {} : { node: fromNode }),
+      pods: from,
       stream: {
         frame,
         stamped: false,

@@ -39,7 +39,7 @@ export function stepFacts(steps: readonly KnownStep[], settings: Settings): Step
     settings,
     senders: stream => {
       const found = send(stream)
-      return found && (found.node === undefined ? found.pods : [])
+      return found?.pods
     },
     members: stream => membersAt(steps, stream, send(stream)),
   }

@@ -68,14 +68,7 @@ export class CaseWords {
     }
   }
 
-  private sending({
-    pods,
-    node,
-    stream,
-    prime,
-    bind,
-  }: Extract<Action, { action: 'send' }> & { bind?: Binding[] }): string {
-    const from = node === undefined ? this.pods(pods) : `${node} (its uplink)`
+  private sending({ pods, stream, prime, bind }: Extract<Action, { action: 'send' }> & { bind?: Binding[] }): string {
     const many = [
       stream.count === undefined ? '' : `${stream.count} frames`,
       stream.durationMs === undefined ? '' : `${stream.durationMs} ms`,
@@ -88,7 +81,7 @@ export class CaseWords {
           : `${stream.rate.bitsPerSecond} bit/s`
     const primed = prime.length > 0 ? `, once ${this.pods(prime)} has seen a probe` : ''
     const layers = this.fields(stream.frame as Record<string, unknown>, bind, 'stream.frame')
-    return `${from} sends ${many.filter(text => text !== '').join(' in ')}, ${rate}${primed}: ${layers}`
+    return `${this.pods(pods)} sends ${many.filter(text => text !== '').join(' in ')}, ${rate}${primed}: ${layers}`
   }
 
   private filter({ filter, bind }: Extract<Action, { action: 'join' }> & { bind?: Binding[] }): string {
