@@ -1,4 +1,5 @@
 import { DIRECTION } from '../../captures/record.ts'
+import type { Bound } from '../suite/expectations.ts'
 import type { PodSite, Seen, Sent, SentStream } from './check.ts'
 import { sightingsIn } from './copies.ts'
 import { igmpFrames, igmpIn, reports } from './igmp-frames.ts'
@@ -35,6 +36,17 @@ export function arrivals(seen: Seen, stream: SentStream, pod: PodSite): { ns: nu
     found.push({ ns: seen.ledger.timeNs(i), frame: seen.ledger.frame(i) })
   }
   return found
+}
+
+/** A stream that stops soon after a change cannot tell a slow change from none, and slow is a fail only where a bound says so. */
+const DECIDES_MS = 50
+
+/** Why the rest of the stream after `changeNs` is too short to say that nothing changed. */
+export function endsTooSoon(bound: Bound, stream: SentStream, changeNs: number): string | undefined {
+  const wantedMs = bound.enforced && bound.maxMs !== undefined ? bound.maxMs : DECIDES_MS
+  const leftMs = (spanNs(stream).lastNs - changeNs) / 1e6
+  if (leftMs >= wantedMs) return undefined
+  return `${stream.name} went on for ${leftMs.toFixed(3)} ms after it, ${wantedMs} ms would decide`
 }
 
 /** Hand-over times of a stream's first and last frame. */

@@ -3,11 +3,22 @@ import * as assert from 'uvu/assert'
 import { formatMac } from '../../generators/wire/address.ts'
 import { suite } from '../../test/suite.ts'
 import type { DeliveredWant } from '../suite/expectations.ts'
+import type { PlannedStep } from '../suite/plan-types.ts'
 import { delivered } from './delivered.ts'
 import { GROUP_MAC, Scenario } from './scenario.ts'
 
 const test = suite('check delivered')
 const want: DeliveredWant = { stream: 's1', to: ['rx', 'far'], frames: 10, groupMac: true }
+
+const sendStep = {
+  id: 's1',
+  line: 1,
+  action: 'send' as const,
+  pods: ['tx'],
+  stream: { frame: {}, stamped: true, rate: 'max' as const, count: 10 },
+  prime: [],
+  meanwhile: [],
+}
 
 function rightRun(): Scenario {
   const scenario = new Scenario()
@@ -65,6 +76,24 @@ test('a sequence that was never sent fails', () => {
   const [frame] = scenario.at('rx/eth0', streamOf(scenario), 7)
   if (frame) scenario.frames.push({ ...frame, sequence: 99 })
   assert.match(judge(scenario).message, '1 frame that were never sent')
+})
+
+test('a copy too many whose stamp was broken fails', () => {
+  const scenario = rightRun()
+  const bytes = scenario.at('rx/eth0', streamOf(scenario), 7)[0]?.bytes.slice() ?? new Uint8Array()
+  bytes[45] = (bytes[45] ?? 0) ^ 0xff
+  scenario.plant('rx/eth0', 'in', bytes)
+  const verdict = judge(scenario)
+  assert.is(verdict.status, 'fail')
+  assert.match(verdict.message, 'saw 10 (1 frame like it with no readable stamp)')
+})
+
+test('a sender of the plan that sent nothing is missed', () => {
+  const scenario = rightRun()
+  const send: PlannedStep = { ...sendStep, pods: ['tx', 'idle'] }
+  scenario.steps.push(send)
+  assert.match(judge(scenario).message, 'idle sent no frame of s1 in the window')
+  assert.is(judge(scenario).status, 'inconclusive')
 })
 
 test('a wrong field fails with field, expected and seen', () => {

@@ -1,6 +1,7 @@
 import { DIRECTION } from '../../captures/record.ts'
 import type { Difference } from '../../reports/result.ts'
 import type { DeliveredWant } from '../suite/expectations.ts'
+import { alteredAt } from './altered.ts'
 import type { Check, FrameNote, Seen, Sent } from './check.ts'
 import {
   frameOfUnit,
@@ -53,6 +54,8 @@ interface Arrival {
   missing: number[]
   surplus: number[]
   wrong: WrongCopies
+  /** Frames of the recording that are like the stream's, and none of them. */
+  altered: number[]
 }
 
 function atPod(want: DeliveredWant, pair: Pair, sent: Sent, seen: Seen, explained: { left: number }): Finding {
@@ -60,7 +63,8 @@ function atPod(want: DeliveredWant, pair: Pair, sent: Sent, seen: Seen, explaine
   const units = unitsOf(selection.stream)
   const tally = tallyIn(seen, units, seen.tapIndex(pod.podTap))
   const wrong = wrongCopies(want, selection, pod.podTap, seen)
-  const arrival: Arrival = { units, tally, ...unequal(units, tally.copies, selection), wrong }
+  const altered = alteredAt(seen, selection.stream, seen.tapIndex(pod.podTap), selection.stream.timeNs(selection.from))
+  const arrival: Arrival = { units, tally, ...unequal(units, tally.copies, selection), wrong, altered }
   const closure = closedAtPod(seen, sent, selection, pod)
   if (isRight(arrival)) {
     const doubt = stimulus ?? tapFault(seen, [pod.podTap]) ?? ('reason' in closure ? closure.reason : undefined)
@@ -68,7 +72,7 @@ function atPod(want: DeliveredWant, pair: Pair, sent: Sent, seen: Seen, explaine
       ? pass('method' in closure ? closure.method : undefined)
       : inconclusive(`${selection.stream.name} at ${pod.name}: ${doubt}`)
   }
-  const positive = arrival.surplus.length > 0 || tally.foreign.length > 0 || wrong.count > 0
+  const positive = arrival.surplus.length + tally.foreign.length + wrong.count + altered.length > 0
   const trouble = {
     message: messageOf(arrival, pair),
     missing: arrival.missing.length,
@@ -78,17 +82,18 @@ function atPod(want: DeliveredWant, pair: Pair, sent: Sent, seen: Seen, explaine
   return blame(trouble, { seen, sent, stream: selection.stream, pod, taps: [pod.podTap], stimulus, closure })
 }
 
-function isRight({ missing, surplus, tally, wrong }: Arrival): boolean {
-  return missing.length + surplus.length + tally.foreign.length + wrong.count === 0
+function isRight({ missing, surplus, tally, wrong, altered }: Arrival): boolean {
+  return missing.length + surplus.length + tally.foreign.length + wrong.count + altered.length === 0
 }
 
-function messageOf({ units, tally, missing, surplus, wrong }: Arrival, { selection, pod }: Pair): string {
+function messageOf({ units, tally, missing, surplus, wrong, altered }: Arrival, { selection, pod }: Pair): string {
   const expected = unitCount(units, selection)
   const came = sumOf(tally.copies, units.start(selection.from), units.start(selection.to)) + tally.foreign.length
   const parts = [
     missing.length > 0 && `missing ${ranges(sequencesOf(units, missing))}`,
     surplus.length > 0 && `duplicated ${ranges(sequencesOf(units, surplus))}`,
     tally.foreign.length > 0 && `${counted(tally.foreign.length, 'frame')} that were never sent`,
+    altered.length > 0 && `${counted(altered.length, 'frame')} like it with no readable stamp`,
     wrong.first && `${wrong.count} with wrong fields: ${differenceText(wrong.first)}`,
   ].filter(Boolean)
   const what = units.stream.spec.fragmentBytes === undefined ? 'copies' : 'fragments'
@@ -99,7 +104,7 @@ const SHOWN = 3
 
 /** Evidence for each kind of departure, and where the first missing one was last seen. */
 function showing(
-  { units, tally, missing, surplus, wrong }: Arrival,
+  { units, tally, missing, surplus, wrong, altered }: Arrival,
   { pod }: Pair,
   seen: Seen,
   explain: boolean,
@@ -115,6 +120,8 @@ function showing(
     const note = `${units.stream.name} ${seen.ledger.sequence(sighting)}: this sequence or fragment was never sent`
     frames.push({ frame: seen.ledger.frame(sighting), note })
   }
+  for (const frame of altered.slice(0, SHOWN))
+    frames.push({ frame, note: `like ${units.stream.name}, its stamp is not readable` })
   const nearest =
     missing[0] === undefined || !explain ? { lines: [], frames: [] } : nearestMiss(seen, units, missing[0], pod)
   return {

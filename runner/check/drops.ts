@@ -3,7 +3,7 @@ import { amountText, within } from './amount.ts'
 import type { Check, Seen } from './check.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 
-/** Every dropped packet is counted under a named reason: what was sent to be dropped must show there, and only there. */
+/** Every dropped packet is counted under a named reason: what was sent to be dropped must show there. */
 export const drops: Check<DropsWant> = {
   name: 'drops',
   about: 'by how much named drop counters of a node grew between two snapshots',
@@ -14,6 +14,9 @@ export const drops: Check<DropsWant> = {
       return conclude([inconclusive(`no drop counters of ${want.node} were taken at ${without.join(', ')}`)], '')
     }
     const findings = Object.entries(want.reasons).map(([reason, amount]): Finding => {
+      // What nobody counts does not grow: a misspelt reason must not pass as none.
+      if (after[reason] === undefined)
+        return inconclusive(`${want.node} has no drop counter "${reason}"`, [known(after)])
       const grown = (after[reason] ?? 0) - (before[reason] ?? 0)
       if (within(amount, grown)) return pass()
       const difference = { field: `${want.node} ${reason}`, expected: amountText(amount), seen: String(grown) }
@@ -27,6 +30,10 @@ export const drops: Check<DropsWant> = {
 function reasonsAt(node: string, step: string, seen: Seen): Record<string, number> | undefined {
   const found = seen.observations.find(o => o.kind === 'drops' && o.step === step && o.node === node)
   return found?.kind === 'drops' ? found.reasons : undefined
+}
+
+function known(reasons: Record<string, number>): string {
+  return `it counts ${Object.keys(reasons).join(', ') || 'nothing'}`
 }
 
 function grownReasons(before: Record<string, number>, after: Record<string, number>): string[] {

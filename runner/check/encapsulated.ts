@@ -16,6 +16,7 @@ import { innerIpAt } from './inner.ts'
 import { nodeOf, podOf, tapFault } from './places.ts'
 import { closedAtNode } from './proof.ts'
 import { ranges } from './ranges.ts'
+import { sendersOf } from './receivers.ts'
 import { blame } from './shortfall.ts'
 import { stimulusFault } from './stimulus.ts'
 import { emptyReason, type Selection, selectionsOf } from './window.ts'
@@ -30,7 +31,13 @@ export const encapsulated: Check<EncapsulatedWant> = {
       return to > from && node !== undefined && want.fromNodes.includes(node)
     })
     if (selections.length === 0) return conclude([inconclusive(emptyReason(want, sent, seen))], '')
-    const findings = selections.map(selection => onUplink(want, selection, sent, seen))
+    const silent = sendersOf(want, sent, seen)
+      .filter(pod => want.fromNodes.includes(podOf(seen, pod)?.node ?? ''))
+      .filter(pod => !selections.some(({ stream }) => stream.pod === pod))
+    const findings = [
+      ...silent.map(pod => inconclusive(`${pod} sent no frame of ${want.stream} in the window`)),
+      ...selections.map(selection => onUplink(want, selection, sent, seen)),
+    ]
     return conclude(findings, `each datagram of ${want.stream} crossed in VXLAN once to ${want.toNodes.join(', ')}`)
   },
 }

@@ -1,6 +1,6 @@
 import type { JoinDelayWant } from '../suite/expectations.ts'
 import type { Check, FrameNote, PodSite, Seen, SentStream, Verdict } from './check.ts'
-import { arrivals, changeNs, spanNs, streamsFor } from './delay.ts'
+import { arrivals, changeNs, endsTooSoon, spanNs, streamsFor } from './delay.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { podOf, tapFault } from './places.ts'
 import { clockFault, figures, overBound } from './timing.ts'
@@ -39,12 +39,15 @@ function ofPod(want: JoinDelayWant, stream: SentStream, pod: PodSite, seen: Seen
   if (firstNs > change.ns || lastNs < change.ns)
     return inconclusive(`${stream.name} was not under way when ${pod.name} joined`)
   const first = arrivals(seen, stream, pod).find(({ ns }) => ns >= change.ns)
-  if (!first)
+  if (!first) {
+    const message = `expected ${stream.name} at ${pod.name} after its report, saw no copy`
+    const soon = endsTooSoon(want, stream, change.ns)
     return {
-      status: 'fail',
-      message: `expected ${stream.name} at ${pod.name} after its report, saw no copy`,
+      status: soon ? 'inconclusive' : 'fail',
+      message: soon ? `${message}; ${soon}` : message,
       ...(change.frame !== undefined && { frames: [{ frame: change.frame, note: `report of ${pod.name}` }] }),
     }
+  }
   const us = (first.ns - change.ns) / 1000
   delaysUs.push(us)
   const over = overBound(want, us)

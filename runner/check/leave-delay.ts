@@ -1,6 +1,6 @@
 import type { LeaveDelayWant } from '../suite/expectations.ts'
 import type { Check, FrameNote, PodSite, Seen, SentStream, Verdict } from './check.ts'
-import { arrivals, changeNs, spanNs, streamsFor } from './delay.ts'
+import { arrivals, changeNs, endsTooSoon, spanNs, streamsFor } from './delay.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { podOf, tapFault } from './places.ts'
 import { clockFault, figures, overBound } from './timing.ts'
@@ -46,12 +46,11 @@ function ofPod(want: LeaveDelayWant, stream: SentStream, pod: PodSite, seen: See
   const frames: FrameNote[] = [{ frame: last.frame, note: `last copy at ${pod.podTap}` }]
   if (change.frame !== undefined) frames.unshift({ frame: change.frame, note: `leave of ${pod.name}` })
   const after = framesSentAfter(stream, last.ns)
-  if (after < FRAMES_AFTER)
-    return {
-      status: 'fail',
-      message: `expected ${stream.name} to stop at ${pod.name} after its leave, saw it to the end`,
-      frames,
-    }
+  if (after < FRAMES_AFTER) {
+    const message = `expected ${stream.name} to stop at ${pod.name} after its leave, saw it to the end`
+    const soon = endsTooSoon(want, stream, change.ns)
+    return { status: soon ? 'inconclusive' : 'fail', message: soon ? `${message}; ${soon}` : message, frames }
+  }
   const us = Math.max(0, last.ns - change.ns) / 1000
   delaysUs.push(us)
   const over = overBound(want, us)

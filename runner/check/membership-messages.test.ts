@@ -165,6 +165,16 @@ test('join-delay: above an enforced bound, or never, fails; otherwise it is reco
   assert.match(joinDelay.judge(joinWant, never.sent, never.seen).message, 'saw no copy')
 })
 
+test('join-delay, leave-delay: a stream that ends soon after the change decides only about a bound', () => {
+  const recorded = { enforced: false }
+  const joins = around(joinStep, v2Join, () => false)
+  assert.match(joinDelay.judge({ ...joinWant, ...recorded }, joins.sent, joins.seen).message, '50 ms would decide')
+  assert.is(joinDelay.judge({ ...joinWant, ...recorded }, joins.sent, joins.seen).status, 'inconclusive')
+  const leaves = around(leaveStep, v2Leave, () => true)
+  assert.is(leaveDelay.judge({ ...leaveWant, ...recorded }, leaves.sent, leaves.seen).status, 'inconclusive')
+  assert.is(leaveDelay.judge({ ...leaveWant, maxMs: 5 }, leaves.sent, leaves.seen).status, 'inconclusive')
+})
+
 test('join-delay: no report of the group, no stream under way, a dropping tap are inconclusive', () => {
   const other = around(joinStep, message({ type: 0x16, group: OTHER }), k => k > 20)
   const dropped = around(joinStep, v2Join, k => k > 20)

@@ -1,5 +1,6 @@
 import { DIRECTION } from '../../captures/record.ts'
 import { ipv4 } from '../../generators/wire/ipv4.ts'
+import { HAND_OVER_SLACK_NS, unidentifiedAt } from './altered.ts'
 import { contentDifference } from './bytes-compare.ts'
 import type { FrameNote, NodeSite, PodSite, Seen, SentStream } from './check.ts'
 import { frameOfUnit, type Units } from './copies.ts'
@@ -82,10 +83,6 @@ function lastSeen(seen: Seen, units: Units, unit: number, stops: readonly Stop[]
   return undefined
 }
 
-const SEARCHED_FRAMES = 200_000
-/** Hand-over times are spread evenly over a batch: a frame may leave a little before its own. */
-const HAND_OVER_SLACK_NS = 10_000_000
-
 /** A frame at the pod with the datagram's IP addresses and ID that the stamp no longer identifies: altered on the way. */
 function disguisedCopy(seen: Seen, stream: SentStream, unit: number, units: Units, receiver: PodSite) {
   const k = units.sequenceOf(unit) - (stream.spec.firstSequence ?? 0)
@@ -93,18 +90,9 @@ function disguisedCopy(seen: Seen, stream: SentStream, unit: number, units: Unit
   const originalIp = original ? sentIpAt(stream, original) : -1
   const tap = seen.tapIndex(receiver.podTap)
   if (!original || originalIp < 0 || tap < 0) return undefined
-  const { recording } = seen
-  const known = knownFrames(seen, tap)
-  for (let i = 0, searched = 0; i < recording.count && searched < SEARCHED_FRAMES; i++) {
-    if (
-      recording.tap(i) !== tap ||
-      recording.direction(i) !== DIRECTION.in ||
-      recording.timeNs(i) < stream.timeNs(k) - HAND_OVER_SLACK_NS
-    )
-      continue
-    searched++
-    if (known.has(i)) continue
-    const frame = recording.bytes(i)
+  for (const i of unidentifiedAt(seen, tap)) {
+    if (seen.recording.timeNs(i) < stream.timeNs(k) - HAND_OVER_SLACK_NS) continue
+    const frame = seen.recording.bytes(i)
     const ipAt = innerIpAt(frame, 0)
     if (ipAt < 0 || !sameDatagram(original, originalIp, frame, ipAt)) continue
     const difference = contentDifference(original, originalIp, frame, ipAt)
@@ -117,14 +105,6 @@ function disguisedCopy(seen: Seen, stream: SentStream, unit: number, units: Unit
     }
   }
   return undefined
-}
-
-function knownFrames(seen: Seen, tap: number): Set<number> {
-  const known = new Set<number>()
-  for (let i = 0; i < seen.ledger.count && known.size < SEARCHED_FRAMES; i++) {
-    if (seen.ledger.tap(i) === tap) known.add(seen.ledger.frame(i))
-  }
-  return known
 }
 
 function sameDatagram(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {

@@ -51,6 +51,37 @@ test('a copy fails, at once, 1 ms later, and 20 ms later, long after the fence',
   }
 })
 
+test('a leaked copy with a broken stamp, or in fragments without a head, is a leak too', () => {
+  const [frame] = rightRun().at('rx/eth0', streamOf(rightRun()), 6)
+  const broken = frame?.bytes.slice() ?? new Uint8Array()
+  broken[45] = (broken[45] ?? 0) ^ 0xff
+  const tail = frame?.bytes.slice() ?? new Uint8Array()
+  tail[21] = 4
+  for (const bytes of [broken, tail]) {
+    const scenario = rightRun()
+    scenario.plant('idle/eth0', 'in', bytes)
+    const verdict = judge(scenario)
+    assert.is(verdict.status, 'fail')
+    assert.match(verdict.message, 'saw 1 frame with its addresses and ports and no readable stamp')
+    assert.is(verdict.frames?.length, 1)
+  }
+})
+
+test('what is not like the stream is background: another port, source, group, time', () => {
+  const [frame] = rightRun().at('rx/eth0', streamOf(rightRun()), 6)
+  const changes: [number, number?][] = [[37], [29], [33], [45, 0]]
+  for (const [at, timeNs] of changes) {
+    const bytes = frame?.bytes.slice() ?? new Uint8Array()
+    bytes[at] = (bytes[at] ?? 0) ^ 1
+    bytes[45] = (bytes[45] ?? 0) ^ 0xf0
+    const scenario = new Scenario()
+    scenario.nowNs = 1e9
+    scenario.sendWhole('s1', ['rx', 'far'])
+    scenario.plant('idle/eth0', 'in', bytes, timeNs)
+    assert.is(judge(scenario).status, 'pass', `octet ${at}`)
+  }
+})
+
 test('a leak is a leak even where fence, control, stimulus and tap are unsound', () => {
   const scenario = rightRun()
   leak(scenario, 'far2', 0)

@@ -1,5 +1,6 @@
 import { DIRECTION } from '../../captures/record.ts'
 import type { Control, NotDeliveredWant } from '../suite/expectations.ts'
+import { alteredAt } from './altered.ts'
 import type { Check, PodSite, Seen, Sent, SentStream } from './check.ts'
 import { sightingsIn, tallyIn, unequal, unitsOf } from './copies.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
@@ -25,6 +26,8 @@ function atPod(want: NotDeliveredWant, pair: Pair, control: string | undefined, 
   const { stream } = selection
   const leaks = [selection, ...primesOf(want, stream, sent, seen)].flatMap(part => leaked(part, pod, seen))
   if (leaks.length > 0) return leakFinding(leaks, selection, pod, seen)
+  const altered = alteredIn(want, selection, pod, seen)
+  if (altered.length > 0) return alteredFinding(altered, selection, pod)
   const doubt = stimulus ?? tapFault(seen, [pod.podTap]) ?? control
   if (doubt) return inconclusive(`absence of ${stream.name} at ${pod.name} is not proved: ${doubt}`)
   const closure = closedAtPod(seen, sent, selection, pod)
@@ -36,6 +39,20 @@ function atPod(want: NotDeliveredWant, pair: Pair, control: string | undefined, 
     )
   }
   return pass(closure.method)
+}
+
+function alteredIn(want: NotDeliveredWant, { stream, from }: Selection, pod: PodSite, seen: Seen): number[] {
+  const interval = intervalOf(want, seen)
+  return interval ? alteredAt(seen, stream, seen.tapIndex(pod.podTap), stream.timeNs(from), interval.beforeNs) : []
+}
+
+function alteredFinding(altered: number[], { stream }: Selection, pod: PodSite): Finding {
+  const what = `with its addresses and ports and no readable stamp`
+  return {
+    status: 'fail',
+    message: `expected no copy of ${stream.name} at ${pod.name}, saw ${counted(altered.length, 'frame')} ${what}`,
+    frames: altered.slice(0, SHOWN).map(frame => ({ frame, note: `like ${stream.name}, altered, at ${pod.podTap}` })),
+  }
 }
 
 /** Probes that primed the stream are the same traffic: none may leak, unless the window leaves their time out. */

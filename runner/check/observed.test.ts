@@ -74,7 +74,7 @@ test('membership: no snapshot is inconclusive', () => {
 const counters = (step: string, reasons: Record<string, number>): Fact => ({ kind: 'drops', step, node: 'n1', reasons })
 
 test('drops: growth between two snapshots, by reason', () => {
-  const scenario = observed(counters('a', { ttl: 3 }), counters('b', { ttl: 8, vni: 2 }))
+  const scenario = observed(counters('a', { ttl: 3, none: 0 }), counters('b', { ttl: 8, vni: 2, none: 0 }))
   const judge = (reasons: Record<string, number | { atLeast: number }>) =>
     drops.judge({ between: ['a', 'b'], node: 'n1', reasons }, scenario.sent, scenario.seen)
   assert.is(judge({ ttl: 5, vni: { atLeast: 1 }, none: 0 }).status, 'pass')
@@ -83,6 +83,9 @@ test('drops: growth between two snapshots, by reason', () => {
   assert.is(verdict.message, 'expected 4 drops "ttl" on n1, saw 5 (3 to 8)')
   const missing = drops.judge({ between: ['a', 'c'], node: 'n1', reasons: { ttl: 0 } }, scenario.sent, scenario.seen)
   assert.is(missing.status, 'inconclusive')
+  const misspelt = judge({ tll: 0 })
+  assert.is(misspelt.status, 'inconclusive', 'a counter that is not there cannot have grown')
+  assert.match(misspelt.message, 'n1 has no drop counter "tll"')
 })
 
 const line = (text: string, event: 'stdout' | 'stderr' | 'exit' = 'stdout'): Fact => ({
@@ -120,6 +123,19 @@ test('output: counted, exact lines, exit codes', () => {
   assert.match(judge({ exitCode: 1 }).message, 'expected p to end with 1, saw 0')
   assert.is(judge({ source: 'stderr', count: 0 }).status, 'pass')
   assert.is(judge({ step: 'q', count: 0 }).status, 'inconclusive')
+})
+
+test('output: of a program that broke down, silence and missing lines prove nothing', () => {
+  const judge = (exit: string, change: Partial<OutputWant>) => {
+    const scenario = observed(line('setpriv: failed to execute socat', 'stderr'), line(exit, 'exit'))
+    return output.judge({ step: 'p', source: 'stdout', ...change }, scenario.sent, scenario.seen)
+  }
+  assert.is(judge('127', { count: 0 }).status, 'inconclusive')
+  assert.is(judge('1', { count: 0 }).message, 'program p ended by itself with 1')
+  assert.is(judge('1', { contains: 'hello' }).status, 'inconclusive')
+  assert.is(judge('127', { exitCode: 0 }).status, 'inconclusive')
+  assert.is(judge('1', { exitCode: 0 }).status, 'fail', 'how it ends is what was asked')
+  assert.is(judge('143', { count: 0 }).status, 'pass', 'we stopped it')
 })
 
 test.run()

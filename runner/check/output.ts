@@ -14,10 +14,31 @@ export const output: Check<OutputWant> = {
     const exit = events.find(({ event }) => event === 'exit')?.text
     const started = events.length > 0 || seen.stepTimeNs(want.step, 'start') !== undefined
     if (!started) return conclude([inconclusive(`program ${want.step} was not started`)], '')
+    const broken = brokenDown(want, exit)
+    if (broken) return conclude([inconclusive(broken, lastWords(events))], '')
     const findings = [...countFindings(want, lines), ...equalFindings(want, lines), ...exitFindings(want, exit)]
     if (findings.length === 0) return { status: 'pass', message: `${want.step} wrote what was expected` }
     return conclude(findings, '')
   },
+}
+
+/** How our own way of stopping ends programs: by signal, or with 128 and its number where they catch it. */
+const STOPPED = new Set(['SIGTERM', 'SIGKILL', '143', '137'])
+/** setpriv could not execute it; it was never there. */
+const NEVER_RAN = new Set(['126', '127', 'not started'])
+
+/** What a program that broke down did not print says nothing of the network; how it ends may be what is asked. */
+function brokenDown({ step, exitCode }: OutputWant, exit: string | undefined): string | undefined {
+  if (exit === undefined || exit === '0' || STOPPED.has(exit)) return undefined
+  if (exitCode !== undefined && !NEVER_RAN.has(exit)) return undefined
+  return `program ${step} ended by itself with ${exit}`
+}
+
+function lastWords(events: readonly { event: string; text: string }[]): string[] {
+  return events
+    .filter(({ event }) => event === 'stderr')
+    .slice(-SHOWN_LINES)
+    .map(({ text }) => text)
 }
 
 /** Without empty lines at the end: tcpdump writes one when it is stopped. */

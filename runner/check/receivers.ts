@@ -2,6 +2,7 @@ import type { StreamWant } from '../suite/expectations.ts'
 import type { PodSite, Seen, Sent } from './check.ts'
 import { type Finding, inconclusive } from './findings.ts'
 import { podOf } from './places.ts'
+import { allSteps } from './proof.ts'
 import { stimulusFault } from './stimulus.ts'
 import { emptyReason, type Selection, selectionsOf } from './window.ts'
 
@@ -10,6 +11,14 @@ export interface Pair {
   selection: Selection
   pod: PodSite
   stimulus: string | undefined
+}
+
+/** Who must have sent in the window: those that are named, else those that the plan has send and that sent nothing at all. */
+export function sendersOf(want: StreamWant, sent: Sent, seen: Seen): readonly string[] {
+  if (want.from) return want.from
+  const step = allSteps(seen.plan.steps).find(({ id }) => id === want.stream)
+  const heard = new Set(sent.of(want.stream).map(({ pod }) => pod))
+  return step?.action === 'send' ? step.pods.filter(pod => !heard.has(pod)) : []
 }
 
 /** Judges each non-empty selection at each pod; what cannot be judged at all is a finding too, never an empty list. */
@@ -22,7 +31,7 @@ export function eachPair(
 ): Finding[] {
   const selections = selectionsOf(want, sent, seen).filter(({ from, to }) => to > from)
   if (selections.length === 0) return [inconclusive(emptyReason(want, sent, seen))]
-  const silent = (want.from ?? []).filter(pod => !selections.some(selection => selection.stream.pod === pod))
+  const silent = sendersOf(want, sent, seen).filter(pod => !selections.some(({ stream }) => stream.pod === pod))
   const findings = silent.map(pod => inconclusive(`${pod} sent no frame of ${want.stream} in the window`))
   for (const selection of selections) {
     const stimulus = stimulusFault(seen, selection)
