@@ -43,8 +43,14 @@ export function kick(channel: CommandChannel, kind: number): void {
   run(channel, packet, kind)
 }
 
+const NO_MEMORY = -12
+const TRIES = 100
+
+/** From 6.18 on bpf_timer_init takes its memory without a lock and is refused when another CPU holds it: a moment later it works. */
 function run(channel: CommandChannel, packet: Buffer, kind: number): void {
-  const error = testRun(channel.program, packet).verdict | 0
+  let error = NO_MEMORY
+  for (let tries = 0; error === NO_MEMORY && tries < TRIES; tries++)
+    error = testRun(channel.program, packet).verdict | 0
   if (error !== 0) throw new Error(`the datapath does not take command ${kind}: error ${-error}`)
 }
 

@@ -3,6 +3,7 @@ import { matchFrame } from '../generators/frame-match.ts'
 import type { FrameSpec } from '../generators/frame-spec.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
 import { formatIpv4 } from '../generators/wire/address.ts'
+import { clockOffsetNs, clockStepNs } from './clock-step.ts'
 import type { Fences } from './fence.ts'
 import type { Patience } from './patience.ts'
 import { Programs } from './programs.ts'
@@ -19,6 +20,8 @@ const PROBE_INTERVAL_MS = 2
 interface Outcome {
   ok: boolean
   detail?: string
+  /** It ended in an error: whose, its message tells, and it is no answer of the SUT. */
+  threw?: true
 }
 
 const DONE: Outcome = { ok: true }
@@ -60,13 +63,26 @@ export class CaseRun {
 
   async run(): Promise<void> {
     this.witness('start')
-    try {
-      this.leaseGroups()
-      for (const step of this.planned.steps) await this.step(step)
-    } finally {
-      await this.takeBack()
-      this.witness('end')
+    const offsetNs = clockOffsetNs()
+    const failures: unknown[] = []
+    const attempt = async (part: () => unknown): Promise<void> => {
+      try {
+        await part()
+      } catch (error) {
+        failures.push(error)
+      }
     }
+    await attempt(() => this.steps())
+    for (const part of this.takingBack()) await attempt(part)
+    this.witness('end')
+    const stepNs = clockStepNs(offsetNs, clockOffsetNs())
+    if (stepNs !== 0n) this.recorder.observe({ kind: 'clock', stepNs: String(stepNs) }, this.subject)
+    if (failures.length > 0) throw failures.length === 1 ? failures[0] : new AggregateError(failures)
+  }
+
+  private async steps(): Promise<void> {
+    this.leaseGroups()
+    for (const step of this.planned.steps) await this.step(step)
   }
 
   private witness(phase: 'start' | 'end'): void {
@@ -82,15 +98,20 @@ export class CaseRun {
     this.enabled.add(group)
   }
 
-  private async takeBack(): Promise<void> {
-    await this.programs.stopAll()
-    for (const { pod, group, hosts } of this.joined.values()) {
-      if (!this.site.site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
-    }
-    for (const group of this.enabled)
-      for (const node of this.site.map.nodes) this.site.site.disableGroup(node.name, group)
-    // A pod made anew is in no group: without the guard, nothing more could be proved absent at it.
-    if (this.planned.exclusive && (await this.site.site.restore())) await this.fences.raise(this.stop)
+  /** What the case set is taken back part by part: one that fails leaves the next cases the rest. */
+  private takingBack(): (() => unknown)[] {
+    const { site } = this.site
+    return [
+      () => this.programs.stopAll(),
+      ...[...this.joined.values()].map(({ pod, group, hosts }) => async () => {
+        if (!site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
+      }),
+      ...[...this.enabled].flatMap(group => this.site.map.nodes.map(node => () => site.disableGroup(node.name, group))),
+      // A pod made anew is in no group: without the guard, nothing more could be proved absent at it.
+      async () => {
+        if (this.planned.exclusive && (await site.restore())) await this.fences.raise(this.stop)
+      },
+    ]
   }
 
   private async step(step: PlannedStep): Promise<void> {
@@ -109,7 +130,8 @@ export class CaseRun {
       return { told: await this.act(step) }
     } catch (error) {
       const broken = error ?? new Error('the step threw nothing')
-      return { told: { ok: false, detail: error instanceof Error ? error.message : String(error) }, broken }
+      const detail = error instanceof Error ? error.message : String(error)
+      return { told: { ok: false, detail, threw: true }, broken }
     }
   }
 
@@ -172,6 +194,8 @@ export class CaseRun {
     )
     // A failure in `meanwhile` must not leave the stream's own failure unobserved.
     const meanwhile = this.meanwhile(step)
+    // The stream is not left to run on into the next case when `meanwhile` fails.
+    await Promise.allSettled([sending, meanwhile])
     await Promise.all([sending, meanwhile])
     for (const [i, spec] of specs.entries()) {
       if (spec.stamped) await this.fences.close(spec, podOf(step, i), this.receivers(step.id), this.subject, this.stop)

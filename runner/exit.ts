@@ -35,6 +35,18 @@ export function explainError(error: unknown): Explained {
   return { text: [...new Set(all.map(one => one.text))].join('\n'), exitCode }
 }
 
+/** What a network that is taken apart under a program answers; like a limit of the SUT, a suite may bring it about. */
+const CIRCUMSTANCES = new Set(['ENETDOWN', 'ENETUNREACH', 'EHOSTUNREACH', 'ENODEV', 'ENXIO', 'ENOBUFS'])
+
+/** Whether an error that ended one case says that castproof is broken, and not the machine, the suite or the network. */
+export function isBug(error: unknown): boolean {
+  return severalIn(error).some(one => {
+    const { code = '', name } = (one ?? {}) as { code?: string; name?: string }
+    const refused = name === 'GroupLimitError' || CIRCUMSTANCES.has(code)
+    return !refused && explainOne(one).exitCode === EXIT.bug
+  })
+}
+
 /** The errors inside an AggregateError, or inside the SuppressedError of a teardown that failed as well. */
 function severalIn(error: unknown): unknown[] {
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.flatMap(severalIn)

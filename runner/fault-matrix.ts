@@ -3,6 +3,7 @@ import type { Fault } from '../bpf/faults.ts'
 import { progressOf } from '../reports/progress.ts'
 import type { CaseResult, RunResult, Status } from '../reports/result.ts'
 import { writeResult } from '../reports/write.ts'
+import { EXIT } from './exit.ts'
 import { type FaultRow, idleCases, rowOf } from './fault-row.ts'
 import type { Patience } from './patience.ts'
 import { run } from './run.ts'
@@ -128,5 +129,6 @@ async function oneRun(
   const how = { plan, directory, targets, faults, waivers: [], skipped, jobs, retry, evidence, patience: HASTY, siteOf }
   const result = await run(how, progressOf({}), stop)
   writeResult(result)
+  if (result.exitCode === EXIT.bug) throw new Error(`${directory}: ${result.warnings.join('; ')}`)
   return result
 }

@@ -116,7 +116,8 @@ function stepResults(steps: readonly PlannedStep[], observations: readonly Obser
   const found = allSteps(steps).flatMap(step => {
     const end = observations.find(o => o.kind === 'step' && o.step === step.id && o.phase === 'end')
     if (end?.kind === 'step' && end.ok) return []
-    const status: Status = end !== undefined && step.action === 'group' ? 'fail' : 'inconclusive'
+    const answered = end?.kind === 'step' && !end.threw
+    const status: Status = answered && step.action === 'group' ? 'fail' : 'inconclusive'
     const why = end === undefined ? 'did not end' : (end.kind === 'step' && end.detail) || 'did not come to pass'
     return [{ step, status, message: oneLine(`step ${step.id} (${step.action}): ${why}`) }]
   })
@@ -135,7 +136,12 @@ function stepResults(steps: readonly PlannedStep[], observations: readonly Obser
 
 function messageOf(status: Status, checks: readonly CheckResult[]): string {
   if (checks.length === 0) return 'nothing to judge'
-  if (status !== 'pass') return checks.find(check => check.status === status)?.message ?? ''
+  if (status !== 'pass') {
+    const own = checks.filter(check => check.status === status)
+    // A step that did not come to pass is why the checks after it had nothing to judge.
+    const cause = status === 'inconclusive' ? own.find(({ check }) => check === 'step') : undefined
+    return (cause ?? own[0])?.message ?? ''
+  }
   return checks.length === 1 ? (checks[0]?.message ?? '') : `${checks.length} checks passed`
 }
 

@@ -3,9 +3,9 @@ import { join, resolve } from 'node:path'
 import { readSent, type SentFile } from '../generators/sent-read.ts'
 import type { CaseResult, RunResult, Status } from '../reports/result.ts'
 import { writeEvidence } from './evidence-file.ts'
-import { exitOfTotals } from './exit.ts'
+import { EXIT, exitOfTotals, strongestExit } from './exit.ts'
 import { emptyResult, type JudgedCase, judgeCase } from './judge-case.ts'
-import { LAYOUT, type RunFiles, readRunDirectory, type StageRecord } from './run-directory.ts'
+import { bugText, LAYOUT, type RunFiles, readRunDirectory, type StageRecord } from './run-directory.ts'
 import { StageEvidence } from './stage-evidence.ts'
 import { UserError } from './suite/errors.ts'
 import type { PlannedCase, Stage } from './suite/plan-types.ts'
@@ -55,7 +55,13 @@ class Judging {
     this.sentFile = sentFile
     this.options = options
     const early = files.run.durationMs === undefined ? ['the run did not come to its end'] : []
-    this.warnings = [...early, ...files.warnings, ...sentFile.problems.map(problem => `${LAYOUT.sent}: ${problem}`)]
+    const bugs = (files.run.bugs ?? []).map(bug => bugText(bug.case, bug.stack))
+    this.warnings = [
+      ...early,
+      ...files.warnings,
+      ...bugs,
+      ...sentFile.problems.map(problem => `${LAYOUT.sent}: ${problem}`),
+    ]
   }
 
   /** One recording at a time is open: a run may span many. */
@@ -116,7 +122,7 @@ class Judging {
       background: this.background,
       altered,
       warnings: [...this.warnings, ...warnings],
-      exitCode: exitOfTotals(totals),
+      exitCode: strongestExit(exitOfTotals(totals), ...((run.bugs ?? []).length > 0 ? [EXIT.bug] : [])),
       directory: resolve(directory),
     }
   }

@@ -9,7 +9,7 @@ export type Observation = {
 } & Fact
 
 export type Fact =
-  | { kind: 'step'; step: string; action: string; phase: 'start' | 'end'; ok: boolean; detail?: string }
+  | { kind: 'step'; step: string; action: string; phase: 'start' | 'end'; ok: boolean; detail?: string; threw?: true }
   | { kind: 'stream'; number: number; name: string; role: StreamRole; of?: number; pod: string }
   | { kind: 'tables'; step: string; node: string; groups: GroupTable[] }
   | { kind: 'drops'; step: string; node: string; reasons: Record<string, number> }
@@ -17,7 +17,7 @@ export type Fact =
   | { kind: 'witness'; phase: 'start' | 'end'; counters: Record<string, number> }
   | { kind: 'tap'; file: string; received: number; dropped: number }
   | { kind: 'program'; step: string; pod: string; program: string; event: 'stdout' | 'stderr' | 'exit'; text: string }
-  | { kind: 'delay'; step: string; what: 'join' | 'leave'; pod: string; us: number }
+  /** Somebody set CLOCK_REALTIME while the case ran. */
   | { kind: 'clock'; stepNs: string }
 
 export type StreamRole = 'test' | 'prime' | 'probe' | 'fence' | 'echo' | 'control'

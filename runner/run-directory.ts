@@ -44,6 +44,13 @@ export interface RunRecord {
   /** What the run was told to waive (`readWaivers` of `--waivers FILE`): part of the record, so that judge needs no other file. */
   waivers?: Waiver[]
   warnings?: string[]
+  /** Errors that nobody expected and that ended a case early, with their stacks: a run with one ends with 70. */
+  bugs?: { case: string; attempt: number; stack: string }[]
+}
+
+/** One line of it: the stack is in the record. */
+export function bugText(id: string, stack: string): string {
+  return `${id}: ended early by a bug in castproof, please report it with ${LAYOUT.run}: ${stack.split('\n')[0] ?? ''}`
 }
 
 /** One bring-up of a stage's topology; a repeated attempt is another record with the same name. */

@@ -11,11 +11,12 @@ import { suite } from '../test/suite.ts'
 import { cli } from './cli.ts'
 import { judgeRun } from './judge.ts'
 import { keepSenderOnOneCpu, type RunWanted, run } from './run.ts'
-import { LAYOUT } from './run-directory.ts'
+import { LAYOUT, type RunRecord } from './run-directory.ts'
 import { loadSuites } from './suite/load.ts'
 import type { Plan, Stage } from './suite/plan-types.ts'
 import { bringUpDetached, reference } from './target/reference.ts'
 import { skipsOf } from './target/requirements.ts'
+import type { Site } from './target/target.ts'
 
 const test = suite('whole runs', { timeoutMs: 120_000 })
 
@@ -118,6 +119,86 @@ test('with the programs attached nowhere no case passes', async () => {
   assert.ok(result.cases.length >= 40, `${result.cases.length} cases`)
   assert.equal(casesThat(result, ['pass', 'skip', 'waived']), [])
   assert.is.not(result.exitCode, 0)
+})
+
+/** A site of which some answers are not the real ones. */
+function altered(site: Site, change: Partial<Site>): Site {
+  return new Proxy(site, {
+    get(target, key) {
+      const found = Reflect.get(key in change ? change : target, key) as unknown
+      return typeof found === 'function' ? found.bind(key in change ? change : target) : found
+    },
+  })
+}
+
+/** The cases of a plan on a site that the test changes. */
+function onAltered(change: (site: Site) => Partial<Site>): Pick<RunWanted, 'siteOf'> {
+  const siteOf = async (stage: Stage) => {
+    const site = await reference.bringUp(stage.topology, { faults: [] }, never)
+    return { site: altered(site, change(site)), done: () => site.close() }
+  }
+  return { siteOf }
+}
+
+test('an error nobody expected ends its case only, is kept with its stack, and the run with 70', async () => {
+  const plan = planOf(['delivery/group-mac.yaml', 'delivery/non-member.yaml'])
+  const victim = plan.stages.flatMap(stage => stage.cases).find(item => item.id === 'delivery/non-member')
+  const rx = victim?.endpoints['rx']?.[0] ?? ''
+  const groups = new Set(victim?.groups.map(({ address }) => address))
+  const broken = (site: Site): Partial<Site> => ({
+    endpoint(pod) {
+      const endpoint = site.endpoint(pod)
+      if (pod !== rx) return endpoint
+      const join: typeof endpoint.join = async membership => {
+        if (groups.has(membership.group)) throw new TypeError('x is undefined')
+        return endpoint.join(membership)
+      }
+      return Object.assign(Object.create(endpoint), { join })
+    },
+  })
+  const result = await runOf(plan, { ...onAltered(broken), retry: false })
+  assert.equal(casesThat(result, ['inconclusive']), [
+    'delivery/non-member inconclusive: step step1 (join): x is undefined',
+  ])
+  assert.equal(casesThat(result, ['fail']), [])
+  assert.is(result.exitCode, 70)
+  const record = JSON.parse(readFileSync(join(directory, LAYOUT.run), 'utf8')) as RunRecord
+  assert.is(record.bugs?.[0]?.case, 'delivery/non-member')
+  assert.match(record.bugs?.[0]?.stack ?? '', /TypeError: x is undefined\n +at /)
+  assert.ok(result.warnings.some(line => line.includes('a bug in castproof')))
+  assert.is(judgeRun(directory).exitCode, 70)
+})
+
+test('a step that threw is no answer of the SUT, and what the case set is taken back all the same', async () => {
+  const plan = planOf(['delivery/group-not-enabled.yaml'])
+  const disabled: number[] = []
+  const broken = (site: Site): Partial<Site> => ({
+    tryEnableGroup() {
+      throw new Error('the tables are on fire')
+    },
+    disableGroup(node, group) {
+      disabled.push(group)
+      site.disableGroup(node, group)
+    },
+  })
+  const result = await runOf(plan, { ...onAltered(broken), retry: false })
+  assert.equal(casesThat(result, ['fail']), [])
+  assert.match(casesThat(result, ['inconclusive'])[0] ?? '', /the tables are on fire/)
+  assert.ok(disabled.length > 0)
+})
+
+test('a wait for tables waits for each of its nodes', async () => {
+  const plan = planOf(['delivery/walk-through-tables.yaml'])
+  const wanted = new Map([['n3', 5]])
+  const asked: Record<string, number> = {}
+  const slow = (site: Site): Partial<Site> => ({
+    tables(node) {
+      asked[node] = (asked[node] ?? 0) + 1
+      return (asked[node] ?? 0) <= (wanted.get(node) ?? 0) ? [] : site.tables(node)
+    },
+  })
+  const result = await runOf(plan, onAltered(slow))
+  assert.equal(casesThat(result, ['fail', 'inconclusive']), [])
 })
 
 /** Without the cases that run alone: each waits for what never comes, and that adds up. */

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { hostname, release, type } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { pinThread, realtimeNs } from '../generators/linux/libc.ts'
 import { openSentLog, type SentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
@@ -10,7 +11,7 @@ import { writeWhole } from '../reports/write.ts'
 import { judgeRun } from './judge.ts'
 import { PATIENT, type Patience } from './patience.ts'
 import { StreamNumbers } from './recorder.ts'
-import { fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
+import { bugText, fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
 import { runStage, type StageContext } from './stage-run.ts'
 import type { Plan, PlannedCase, Stage } from './suite/plan-types.ts'
 import type { Site, Target } from './target/target.ts'
@@ -178,8 +179,12 @@ class RunRecording {
       this.record.warnings?.push(text)
       this.progress.warning(text)
     }
+    const bug = (id: string, error: unknown): void => {
+      this.record.bugs = [...(this.record.bugs ?? []), { case: id, attempt, stack: inspect(error) }]
+      this.progress.warning(bugText(id, inspect(error)))
+    }
     const { progress, sent, streams, stop } = this
-    return { directory, jobs, patience, attempt, run, sent, streams, progress, warn, stop }
+    return { directory, jobs, patience, attempt, run, sent, streams, progress, warn, bug, stop }
   }
 
   /** Writes the record and judges the directory from its files: the same path as `castproof judge`. */

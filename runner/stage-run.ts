@@ -2,6 +2,7 @@ import type { SentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
 import { bindCase } from './bind.ts'
 import { CaseRun } from './case-run.ts'
+import { isBug } from './exit.ts'
 import { Fences } from './fence.ts'
 import type { Patience } from './patience.ts'
 import { Recorder, type StreamNumbers } from './recorder.ts'
@@ -23,6 +24,8 @@ export interface StageContext {
   progress: Progress
   /** Something a person should know: shown, and kept in the run record. */
   warn(text: string): void
+  /** An error that is our own and ended this case early. */
+  bug(id: string, error: unknown): void
   stop: AbortSignal
 }
 
@@ -60,7 +63,7 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
 async function runCase(
   planned: PlannedCase,
   stage: Stage,
-  { attempt, progress, warn, stop }: StageContext,
+  { attempt, progress, warn, bug, stop }: StageContext,
   parts: ConstructorParameters<typeof CaseRun>[2],
 ): Promise<void> {
   const about = { stage: stage.name, id: planned.id }
@@ -71,7 +74,8 @@ async function runCase(
   } catch (error) {
     stop.throwIfAborted()
     // The case has no end and is inconclusive; the others have nothing to do with it and go on.
-    warn(`${planned.id}: ended early: ${error instanceof Error ? error.message : String(error)}`)
+    if (isBug(error)) bug(planned.id, error)
+    else warn(`${planned.id}: ended early: ${error instanceof Error ? error.message : String(error)}`)
   }
   progress.caseRan(about)
 }

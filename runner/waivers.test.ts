@@ -44,6 +44,21 @@ test('a failing case with a waiver is waived, and keeps its message', () => {
   assert.is(only?.message, 'known (https://example.org/1, until 2026-12-31); saw 99')
 })
 
+test('a case is not waived for one requirement while it may have broken another', () => {
+  const both = { ...result('fail'), covers: [...result('fail').covers, ...result('fail', 'a/b', 'D36').covers] }
+  const { cases, warnings } = applied([both])
+  assert.is(cases[0]?.status, 'fail')
+  assert.equal(warnings, ['a/b fails and is not waived: D01 is, but it covers D36 too; waive it by case'])
+  const waivers = [waiver, { ...waiver, requirement: 'D36' }]
+  assert.is(applyWaivers([both], { waivers, day: '2026-01-01', versions: {} }).cases[0]?.status, 'waived')
+})
+
+test('a waiver that concerns no case is told: most often a misspelt id', () => {
+  assert.equal(applied([result('fail')], { requirement: 'D10' }).warnings, [
+    'waiver of D10 concerns no case of this run on reference',
+  ])
+})
+
 test('by case id, rows of a matrix included', () => {
   const { requirement: _, ...rest } = waiver
   const byCase = [{ ...rest, case: 'a/b' }]

@@ -6,7 +6,7 @@ import { parseSource } from './suite/source.ts'
 
 const waiverSchema = z
   .strictObject({
-    /** One of the two: a requirement id, which waives every case that covers it, or a case id. */
+    /** One of the two: a requirement id, which waives every case that covers it and nothing that is not waived, or a case id. */
     requirement: z.string().min(1).optional(),
     case: z.string().min(1).optional(),
     target: z.string().min(1),
@@ -69,12 +69,27 @@ export function applyWaivers(
   const warnings = expired.map(
     waiver => `waiver of ${subject(waiver)} expired on ${waiver.expires}: it no longer holds`,
   )
-  const matched = cases.map(result => ({ result, waiver: live.find(waiver => concerns(waiver, result, context)) }))
-  const stale = new Set(live.filter(waiver => isStale(waiver, matched)))
-  return {
-    cases: matched.map(({ result, waiver }) => (waiver ? waive(result, waiver, stale.has(waiver)) : result)),
-    warnings,
-  }
+  const idle = live.filter(waiver => !cases.some(result => concerns(waiver, result, context)))
+  warnings.push(...idle.map(waiver => `waiver of ${subject(waiver)} concerns no case of this run on ${waiver.target}`))
+  warnings.push(...cases.flatMap(result => halfWaived(result, live, context)))
+  const stale = new Set(live.filter(waiver => isStale(waiver, cases, context)))
+  return { cases: cases.map(result => waive(result, live, stale, context)), warnings }
+}
+
+/** By case; or by requirement, if each that the case covers is waived: which of them it broke, a failing case does not say. */
+function holding(result: CaseResult, own: readonly Waiver[]): Waiver | undefined {
+  const waived = new Set(own.map(waiver => waiver.requirement))
+  return own.find(waiver => waiver.case !== undefined || result.covers.every(({ id }) => waived.has(id)))
+}
+
+function halfWaived(result: CaseResult, live: readonly Waiver[], context: WaiverContext): string[] {
+  const own = live.filter(waiver => concerns(waiver, result, context))
+  const others = result.covers.filter(({ id }) => !own.some(waiver => waiver.requirement === id)).map(({ id }) => id)
+  if (result.status !== 'fail' || own.length === 0 || holding(result, own)) return []
+  const waived = [...new Set(own.map(subject))].join(', ')
+  return [
+    `${result.id} fails and is not waived: ${waived} is, but it covers ${others.join(', ')} too; waive it by case`,
+  ]
 }
 
 function subject(waiver: Waiver): string {
@@ -82,25 +97,28 @@ function subject(waiver: Waiver): string {
 }
 
 /** A requirement may be broken in one case and kept in another: only if nothing that it covers fails is it stale. */
-function isStale(waiver: Waiver, matched: readonly { result: CaseResult; waiver: Waiver | undefined }[]): boolean {
-  const own = matched.filter(entry => entry.waiver === waiver)
-  return own.some(entry => entry.result.status === 'pass') && !own.some(entry => entry.result.status !== 'pass')
+function isStale(waiver: Waiver, cases: readonly CaseResult[], context: WaiverContext): boolean {
+  const own = cases.filter(result => concerns(waiver, result, context))
+  return own.some(({ status }) => status === 'pass') && !own.some(({ status }) => status !== 'pass')
 }
 
-function waive(result: CaseResult, waiver: Waiver, stale: boolean): CaseResult {
+function waive(
+  result: CaseResult,
+  live: readonly Waiver[],
+  stale: ReadonlySet<Waiver>,
+  context: WaiverContext,
+): CaseResult {
+  const own = live.filter(waiver => concerns(waiver, result, context))
   if (result.status === 'fail') {
-    return {
-      ...result,
-      status: 'waived',
-      message: `${waiver.reason} (${waiver.link}, until ${waiver.expires}); ${result.message}`,
-    }
+    const waiver = holding(result, own)
+    if (!waiver) return result
+    const { reason, link, expires } = waiver
+    return { ...result, status: 'waived', message: `${reason} (${link}, until ${expires}); ${result.message}` }
   }
-  if (result.status !== 'pass' || !stale) return result
-  return {
-    ...result,
-    status: 'fail',
-    message: `stale waiver: the case passes, remove the waiver of ${subject(waiver)} (${waiver.link})`,
-  }
+  const needless = result.status === 'pass' ? own.find(waiver => stale.has(waiver)) : undefined
+  if (!needless) return result
+  const message = `stale waiver: the case passes, remove the waiver of ${subject(needless)} (${needless.link})`
+  return { ...result, status: 'fail', message }
 }
 
 function concerns(waiver: Waiver, result: CaseResult, { versions }: WaiverContext): boolean {
