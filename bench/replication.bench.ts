@@ -1,5 +1,5 @@
-import { fileURLToPath } from 'node:url'
 import { Datapath } from '../bpf/datapath.ts'
+import { objectPath } from '../bpf/object-path.ts'
 import { buildFrame } from '../generators/frame.ts'
 import { setFeatures } from '../generators/linux/ethtool.ts'
 import { attachTc, BpfObject, detachTc, update } from '../generators/linux/libbpf.ts'
@@ -175,7 +175,7 @@ class Bench {
 
   #attachPlainLoop(members: readonly BedPod[]): () => void {
     const { node, nodeIndex } = this.#sender
-    const object = new BpfObject(fileURLToPath(new URL('../bpf/build/plain-loop.bpf.o', import.meta.url)))
+    const object = new BpfObject(objectPath('plain-loop'))
     object.load(['plain_loop'])
     for (const member of members) {
       const ifindex = Buffer.alloc(4)

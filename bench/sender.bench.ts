@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { objectPath } from '../bpf/object-path.ts'
 import { realtimeNs } from '../generators/linux/libc.ts'
 import { createNetns, type Netns } from '../generators/linux/netns.ts'
 import { openSentLog } from '../generators/sent.ts'
@@ -10,6 +11,7 @@ import { openAfPacketEngine } from '../generators/transmit/afpacket.ts'
 import { openCapEngine } from '../generators/transmit/cap.ts'
 import type { Engine } from '../generators/transmit/engine.ts'
 import { openPcapFileEngine } from '../generators/transmit/pcapfile.ts'
+import { openXdpEngine } from '../generators/transmit/xdp.ts'
 import { parseIpv4 } from '../generators/wire/address.ts'
 
 /** Frames a second of one sender: the best of the rounds, each by the program's own clock, all frames arrived. */
@@ -62,6 +64,7 @@ function openBed(): Bed {
   inside(near, 'ip', 'link', 'add', 'near', 'type', 'veth', 'peer', 'name', 'far', 'netns', far.path)
   inside(near, 'ip', 'link', 'set', 'near', 'up', 'arp', 'off')
   inside(far, 'ip', 'link', 'set', 'far', 'up', 'arp', 'off')
+  inside(far, 'ethtool', '-K', 'far', 'gro', 'on')
   const close = (): void => {
     near.close()
     far.close()
@@ -96,6 +99,7 @@ async function sendersOn(bed: Bed, frames: number): Promise<Sender[]> {
   return [
     ours('castproof', record => openAfPacketEngine({ ...target, record })),
     ours('castproof, qdisc bypass', record => openAfPacketEngine({ ...target, record, qdiscBypass: true })),
+    ours('castproof, engine xdp', record => openXdpEngine({ ...target, record, object: objectPath('xdp-send') })),
     ours('castproof, engine cap', record => openCapEngine({ ...target, record })),
     ...others,
   ]
@@ -118,10 +122,12 @@ async function engineSeconds(
   rmSync(path, { force: true })
   const record = openSentLog(path, RUN_START_NS)
   const engine = await open(record)
-  const [report] = await engine.send([stream], new AbortController().signal)
+  const startMs = performance.now()
+  await engine.send([stream], new AbortController().signal)
+  const seconds = (performance.now() - startMs) / 1000
   engine.close()
   record.close()
-  return ((report?.lastNs ?? 0) - (report?.firstNs ?? 0)) / 1e9
+  return seconds
 }
 
 async function pcapOf(folder: string, stream: CompiledStream): Promise<{ bytes: Uint8Array }> {

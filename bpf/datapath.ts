@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import {
   attachTc,
   BpfObject,
@@ -26,6 +24,7 @@ import {
   LAYOUT,
   u32Key,
 } from './maps.ts'
+import { objectPath } from './object-path.ts'
 import { readGroups, readSubscribers, type SubscriberTable, type TableMaps } from './subscribers.ts'
 
 /** Timers of a node's querier (RFC 3376 §8); absent: none, changes apply at once and nothing ages. */
@@ -38,8 +37,6 @@ export interface QuerierTimers {
 }
 
 export interface DatapathOptions {
-  /** Where `make` put the objects; left out: `build/` beside the C sources. */
-  objectDir?: string
   node: { name: string; address: number }
   vni: number
   faults?: readonly string[]
@@ -118,7 +115,7 @@ export class Datapath {
 
   /** Opens, sets the constants and loads; touches no namespace. Throws BpfError with the verifier's words. */
   static load(options: DatapathOptions): Datapath {
-    const object = new BpfObject(objectPath(options.objectDir))
+    const object = new BpfObject(objectPath('mcast'))
     try {
       writeConfig(object.section('.rodata.config'), options)
       object.setMaxEntries('late_frames', lateRingBytes(options))
@@ -328,17 +325,6 @@ function writeConfig(config: Buffer, options: DatapathOptions): void {
   config.writeBigUInt64LE(BigInt(Math.round(membershipIntervalMs * 1e6)), layout.membership_interval_ns)
   const lastMemberQueryTimeMs = robustness * lastMemberQueryIntervalMs
   config.writeBigUInt64LE(BigInt(Math.round(lastMemberQueryTimeMs * 1e6)), layout.last_member_query_time_ns)
-}
-
-/** Beside the sources in a checkout; two folders up from the compiled file in a package. */
-function objectPath(objectDir: string | undefined): string {
-  if (objectDir !== undefined) return `${objectDir}/mcast.bpf.o`
-  const places = ['./build/mcast.bpf.o', '../../bpf/build/mcast.bpf.o'].map(place =>
-    fileURLToPath(new URL(place, import.meta.url)),
-  )
-  const found = places.find(place => existsSync(place))
-  if (found === undefined) throw new Error(`${places[0]} is not there: build it with make -C bpf`)
-  return found
 }
 
 const SIOCGIFFLAGS = 0x8913

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { suite } from '../test/suite.ts'
 import { Datapath } from './datapath.ts'
 import { DATAPATH_FAULTS, FAULTS, faultMask } from './faults.ts'
 import { COMMAND, COUNTERS, DROP_REASONS, EVENT, LAYOUT } from './maps.ts'
+import { objectPath } from './object-path.ts'
 
 const test = suite('maps and BTF', { timeoutMs: 120_000 })
 
@@ -16,7 +16,7 @@ interface BtfType {
   values?: { name: string; val: number }[]
 }
 
-const object = fileURLToPath(new URL('./build/mcast.bpf.o', import.meta.url))
+const object = objectPath('mcast')
 const types: BtfType[] = JSON.parse(
   execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', object], { encoding: 'utf8' }),
 ).types

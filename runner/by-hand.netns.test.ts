@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import * as assert from 'uvu/assert'
 import { createNetns, inNetns, type Netns } from '../generators/linux/netns.ts'
+import { skip } from '../test/skip.ts'
 import { suite } from '../test/suite.ts'
 import { cli } from './cli.ts'
 import { Interrupted } from './io.ts'
@@ -91,6 +92,18 @@ test('join reports, counts its group alone, and leaves when told to stop', async
   const types = stdout.split('\n').map(line => line.split('\t')[0])
   assert.is(types[0], '4', stdout)
   assert.is(types.at(-1), '3', stdout)
+})
+
+test('send by another engine, libpcap: the same frames', async () => {
+  const capture = invoke('capture --interface right -w cap.pcapng --count 3 --filter udp')
+  await until(() => capture.written.stdout.includes('listening'))
+  const cap = invoke('send --interface left --engine cap --count 3')
+  if ((await cap.exitCode) === 3) {
+    capture.stop()
+    return skip('cap', cap.written.stderr)
+  }
+  assert.is(await capture.exitCode, 0, capture.written.stderr)
+  assert.match(cap.written.stdout, 'sent 3 frames, 180 bytes')
 })
 
 test('a pcap file needs no interface', async () => {

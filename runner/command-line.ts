@@ -168,6 +168,11 @@ function addSend(program: Command, dispatch: Dispatch): void {
     .option('--interface <name>', 'where the frames leave; required, unless --pcap')
     .option('--netns <path|name>', 'network namespace of the interface')
     .option('--pcap <file>', 'write the frames to a pcap file instead of sending them')
+    .addOption(
+      new Option('--engine <name>', 'how they are sent: cap is libpcap, xdp the fastest into a veth')
+        .choices(['afpacket', 'cap', 'xdp'])
+        .default('afpacket'),
+    )
     .option('--group <address>', 'destination', '233.252.0.1')
     .option('--port <n>', 'UDP destination port', wholeNumber(1, 65535), 5001)
     .option('--source <address>', "IPv4 source (default: the interface's)")
@@ -179,6 +184,7 @@ function addSend(program: Command, dispatch: Dispatch): void {
   withExamples(command, [
     'castproof send --interface eth1 --group 239.1.2.3 --port 5001 --count 100 --pps 10',
     'castproof send --interface eth0 --netns blue --count 1000000 --size 1400',
+    'castproof send --interface veth0 --engine xdp --count 10000000',
     'castproof send --pcap stream.pcap --count 1000',
   ])
 }

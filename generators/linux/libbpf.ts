@@ -84,6 +84,9 @@ const programFd = bpfFunction<[program: Pointer]>('int bpf_program__fd(void *pro
 const setMaxEntries = bpfFunction<[map: Pointer, entries: number]>(
   'int bpf_map__set_max_entries(void *map, uint32_t entries)',
 )
+const setValueSize = bpfFunction<[map: Pointer, bytes: number]>(
+  'int bpf_map__set_value_size(void *map, uint32_t bytes)',
+)
 const initialValue = bpfPointer<[map: Pointer, length: Buffer]>('void *bpf_map__initial_value(void *map, void *length)')
 const setLogBuffer = bpfFunction<[program: Pointer, log: Buffer, length: number]>(
   'int bpf_program__set_log_buf(void *program, void *log, size_t length)',
@@ -123,6 +126,10 @@ export class BpfObject {
 
   setMaxEntries(map: string, entries: number): void {
     setMaxEntries(map, findMap(map, this.#open(), map), entries)
+  }
+
+  setValueBytes(map: string, bytes: number): void {
+    setValueSize(map, findMap(map, this.#open(), map), bytes)
   }
 
   /** Keeps the verifier's log of these programs for the error, should they be refused. */
@@ -248,6 +255,8 @@ function unlessMissing(body: () => unknown): boolean {
 const TEST_RUN = { size: 88, dataIn: 8, dataOut: 16, dataInBytes: 24, dataOutBytes: 28, ctxIn: 32, ctxInBytes: 48 }
 const TEST_RUN_RETVAL = 56
 const TEST_RUN_REPEAT = 60
+const TEST_RUN_FLAGS = 68
+const TEST_RUN_BATCH = 76
 
 /** A buffer of which only the address is used afterwards may be collected: the caller names it once more after the call. */
 function keepAlive(...buffers: (Uint8Array | undefined)[]): void {
@@ -281,6 +290,23 @@ export function testRun(fd: number, packet: Uint8Array, context?: Buffer): TestR
     verdict: options.readUInt32LE(TEST_RUN_RETVAL),
     data: out.subarray(0, options.readUInt32LE(TEST_RUN.dataOutBytes)),
   }
+}
+
+/** BPF_F_TEST_XDP_LIVE_FRAMES */
+const LIVE_FRAMES = 2
+/** What a page holds before the program has written into it. */
+const BLANK_FRAME = Buffer.alloc(64)
+
+/** Runs an XDP program so often, in the current namespace, and lets the network have the frames it makes (Linux 5.18). */
+export function runLive(fd: number, frames: number, batch: number): void {
+  const options = Buffer.alloc(TEST_RUN.size)
+  options.writeBigUInt64LE(BigInt(TEST_RUN.size), 0)
+  options.writeBigUInt64LE(koffi.address(BLANK_FRAME), TEST_RUN.dataIn)
+  options.writeUInt32LE(BLANK_FRAME.length, TEST_RUN.dataInBytes)
+  options.writeInt32LE(frames, TEST_RUN_REPEAT)
+  options.writeUInt32LE(LIVE_FRAMES, TEST_RUN_FLAGS)
+  options.writeUInt32LE(batch, TEST_RUN_BATCH)
+  programTestRun('live frames', fd, options)
 }
 
 const TC_INGRESS = 1

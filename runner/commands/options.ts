@@ -52,6 +52,7 @@ export interface FaultsOptions {
 
 export interface SendOptions {
   interface?: string
+  engine: 'afpacket' | 'cap' | 'xdp'
   netns?: string
   pcap?: string
   group: string

@@ -1,11 +1,14 @@
 import { randomInt } from 'node:crypto'
+import { objectPath } from '../../bpf/object-path.ts'
 import { realtimeNs } from '../../generators/linux/libc.ts'
 import type { Netns } from '../../generators/linux/netns.ts'
 import { type CompiledStream, compile } from '../../generators/stream.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
 import { openAfPacketEngine } from '../../generators/transmit/afpacket.ts'
+import { openCapEngine } from '../../generators/transmit/cap.ts'
 import type { Engine, SentReport } from '../../generators/transmit/engine.ts'
 import { openPcapFileEngine } from '../../generators/transmit/pcapfile.ts'
+import { openXdpEngine } from '../../generators/transmit/xdp.ts'
 import { formatIpv4, formatMac } from '../../generators/wire/address.ts'
 import { givenAddress, givenGroup, namedNamespace, sendingInterface, writablePath } from '../by-hand.ts'
 import { EXIT } from '../exit.ts'
@@ -24,7 +27,7 @@ export async function sendCommand(options: SendOptions, io: Io): Promise<number>
   const namespace = namedNamespace(options.netns)
   try {
     const stream = await streamOf(options, namespace)
-    const engine = engineOf(options, namespace, io)
+    const engine = await engineOf(options, namespace, io)
     try {
       describe(stream, options, io)
       const [report] = await engine.send([stream], io.signal)
@@ -66,9 +69,17 @@ async function senderOf(options: SendOptions, namespace: Netns | undefined): Pro
   })
 }
 
-function engineOf(options: SendOptions, namespace: Netns | undefined, io: Io): Engine {
+async function engineOf(options: SendOptions, namespace: Netns | undefined, io: Io): Promise<Engine> {
   if (options.pcap !== undefined) return openPcapFileEngine({ path: writablePath(options.pcap, io.cwd) })
-  return openAfPacketEngine({ ...(namespace ? { ns: namespace } : {}), interface: options.interface ?? '' })
+  const target = { ...(namespace ? { ns: namespace } : {}), interface: options.interface ?? '' }
+  switch (options.engine) {
+    case 'afpacket':
+      return openAfPacketEngine(target)
+    case 'cap':
+      return openCapEngine(target)
+    case 'xdp':
+      return openXdpEngine({ ...target, object: objectPath('xdp-send') })
+  }
 }
 
 function describe({ spec }: CompiledStream, options: SendOptions, io: Io): void {
