@@ -126,10 +126,10 @@ mkdir -p ${inHost(CHECKOUT)} ${inHost(`/tmp/${TSX_CACHE}`)}
 mount --bind /checkout ${inHost(CHECKOUT)}; mount --bind /tsx ${inHost(`/tmp/${TSX_CACHE}`)}
 mount --bind /proc ${inHost('/proc')}; mount --bind /dev ${inHost('/dev')}; mount --bind /sys ${inHost('/sys')}
 mount -t bpf bpf ${inHost('/sys/fs/bpf')}
-mount -t tmpfs modules ${inHost('/usr/lib/modules')} && mkdir ${inHost(`/usr/lib/modules/${kernel.version}`)} &&
-  mount --bind ${inHost(join(kernel.root, 'lib/modules', kernel.version))} ${inHost(`/usr/lib/modules/${kernel.version}`)}
 ip link set lo up
 cp /command ${inHost('/run/command')}
+# The kernel itself asks for modules by name, from outside of the chroot; by path, or busybox takes its own modprobe.
+printf '#!/bin/sh\\nexec chroot /host /sbin/modprobe -d ${kernel.root} "$@"\\n' > /bin/load; chmod 755 /bin/load; echo /bin/load > /proc/sys/kernel/modprobe
 stty -F /dev/ttyS1 raw -echo
 chroot /host /bin/sh /run/command > /dev/ttyS1 2>&1
 echo "@exit $?" > /dev/ttyS1

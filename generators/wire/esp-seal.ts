@@ -57,8 +57,15 @@ function countingPadding(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => i + 1)
 }
 
-/** What was inside; `wrong` says why the packet did not open, and nothing of it is to be believed then. */
-export type Opened = { payload: Uint8Array; nextHeader: number; padLength: number } | { wrong: string }
+/** What was inside an ESP packet. */
+export interface EspContents {
+  payload: Uint8Array
+  nextHeader: number
+  padLength: number
+}
+
+/** `wrong` says why the packet did not open. */
+export type Opened = EspContents | { wrong: string }
 
 /**
  * Opens the ESP packet in `bytes[at] … bytes[end - 1]` (RFC 4303 §3.4.4). The reader knows the high half of an extended number, or
