@@ -7,7 +7,7 @@ import { Interrupted, type Io } from './io.ts'
 
 const test = suite('cli')
 
-const COMMANDS = 'run judge check list explain faults send join capture lab mcast probe'.split(' ')
+const COMMANDS = 'run judge check list explain faults send join capture decrypt lab mcast probe'.split(' ')
 
 /** A command line in process: its exit code and everything it wrote. */
 async function invoke(line: string, signal = new AbortController().signal) {
@@ -114,6 +114,8 @@ test('bad arguments exit 2 with the remedy and no stack', async () => {
     ['judge', /missing required argument 'run-dir'/],
     ['check', /missing required argument 'suites'/],
     ['join --interface e --group 239.1.1.1 --version 4', /must be 1, 2 or 3/],
+    ['decrypt c.pcapng -o out', /required option '--keys <file>'/],
+    ['decrypt c.pcapng --keys k', /required option '-o, --output <file>'/],
     ['capture --interface e', /required option '-w, --write <file>'/],
     ['capture --interface e -w f --seconds soon', /number of seconds/],
     ['send --port 70000 --interface e', /from 1 to 65535/],

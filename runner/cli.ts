@@ -33,6 +33,7 @@ const COMMANDS: Loaders = {
   send: async () => (await import('./commands/send.ts')).sendCommand,
   join: async () => (await import('./commands/join.ts')).joinCommand,
   capture: async () => (await import('./commands/capture.ts')).captureCommand,
+  decrypt: async () => (await import('./commands/decrypt.ts')).decryptCommand,
   lab: async () => (await import('./commands/lab.ts')).labCommand,
   mcast: async () => (await import('./commands/mcast.ts')).mcastCommand,
   probe: async () => (await import('./commands/probe.ts')).probeCommand,

@@ -4,6 +4,7 @@ import type {
   CaptureOptions,
   CheckOptions,
   CommandOptions,
+  DecryptOptions,
   FaultsOptions,
   JoinOptions,
   JudgeOptions,
@@ -47,7 +48,7 @@ export function commandLine(io: Io, dispatch: Dispatch): Command {
       getErrHelpWidth: () => io.stdout.columns ?? 100,
     })
   for (const add of [addRun, addJudge, addCheck, addList, addExplain, addFaults]) add(program, dispatch)
-  for (const add of [addSend, addJoin, addCapture, addLab, addMcast, addProbe]) add(program, dispatch)
+  for (const add of [addSend, addJoin, addCapture, addDecrypt, addLab, addMcast, addProbe]) add(program, dispatch)
   return withExamples(
     program,
     ['castproof run', 'castproof run suites/igmp --junit out/', 'castproof probe'],
@@ -223,6 +224,21 @@ function addCapture(program: Command, dispatch: Dispatch): void {
   withExamples(command, [
     'castproof capture --interface eth1 -w out.pcapng',
     "castproof capture --interface eth0 --netns blue --filter 'igmp or udp port 5001' --seconds 10 -w out.pcapng",
+  ])
+}
+
+function addDecrypt(program: Command, dispatch: Dispatch): void {
+  const command = program
+    .command('decrypt')
+    .description('open the ESP of a capture: what was inside takes the place of each frame')
+    .argument('<capture>', 'pcapng or pcap, Ethernet')
+    .requiredOption('--keys <file>', "keys: YAML, Cilium's secret, or Wireshark's esp_sa")
+    .requiredOption('-o, --output <file>', 'pcapng file')
+    .option('--json', 'the summary as JSON', false)
+    .action((capture: string, options: Omit<DecryptOptions, 'capture'>) => dispatch('decrypt', { ...options, capture }))
+  withExamples(command, [
+    'castproof decrypt eth0.pcapng --keys keys.yaml -o clear.pcapng',
+    'castproof decrypt eth0.pcapng --keys ~/.config/wireshark/esp_sa -o clear.pcapng --json',
   ])
 }
 

@@ -14,6 +14,8 @@ import { fragmentsOf, inVxlan, stampedFrame, tagged } from './frames.ts'
  */
 export const GOLDEN: Readonly<Record<string, string>> = {
   'castproof-stamped.pcapng': 'castproof, captures/testdata/golden.ts: fixed clock, run 0abcde',
+  'linux-esp.pcapng':
+    'Linux 6.1 XFRM in the VM, captures/testdata/esp-golden.ts: every algorithm, a fragmented packet, ESP in VXLAN, ESP in VXLAN in ESP, VXLAN in ESP; the far end answers in clear',
   'linux-igmp.pcap':
     'Linux 6.18, recorded with tcpdump at the far end of a veth: socat joins and leaves 233.252.0.11 (IGMPv3), Python joins 232.1.1.1 from 10.0.0.9, then 233.252.0.12 with force_igmp_version=2',
   'linux-vxlan.pcap': 'Linux 6.18 VXLAN device, VNI 42: ARP and a datagram to a closed port, recorded with tcpdump at the underlay',

@@ -85,6 +85,13 @@ export interface CaptureOptions {
   seconds?: number
 }
 
+export interface DecryptOptions {
+  capture: string
+  keys: string
+  output: string
+  json: boolean
+}
+
 export interface LabOptions {
   action: 'up' | 'down' | 'status' | 'shell'
   /** up: a suite whose topology to take. */
@@ -125,6 +132,7 @@ export interface CommandOptions {
   send: SendOptions
   join: JoinOptions
   capture: CaptureOptions
+  decrypt: DecryptOptions
   lab: LabOptions
   mcast: McastOptions
   probe: ProbeOptions

@@ -42,15 +42,22 @@ export const MAX_CILIUM_SPI = 15
 
 const FORMAT = 'SPI[+] rfc4106(gcm(aes)) HEX 128, or SPI[+] hmac(sha256) HEX cbc(aes) HEX'
 
-/** The key in force: of several lines the last. UserError with place, and never with a word that could be a key. */
+/** The key in force: of several lines the last. */
 export function parseSecret(text: string, file: string): IpsecSecret {
-  const lines = text.split(/\r?\n/).map((line, i) => ({ line, number: i + 1 }))
+  return parseSecretLines(text, file).at(-1) as IpsecSecret
+}
+
+/**
+ * Every line's key, at least one: a capture may hold packets of before a rotation. UserError with place, and never with a word
+ * that could be a key.
+ */
+export function parseSecretLines(text: string, file: string, firstLine = 1): IpsecSecret[] {
+  const lines = text.split(/\r?\n/).map((line, i) => ({ line, number: i + firstLine }))
   const secrets = lines
     .filter(({ line }) => line.trim() !== '')
     .map(({ line, number }) => parseLine(line, message => refuse(file, number, message)))
-  const last = secrets.at(-1)
-  if (!last) throw refuse(file, 1, 'there is no key')
-  return last
+  if (secrets.length === 0) throw refuse(file, firstLine, 'there is no key')
+  return secrets
 }
 
 type Refuse = (message: string) => UserError
