@@ -50,7 +50,7 @@ function violations(path: string, source: string): string[] {
 }
 
 function isTestCode(path: string): boolean {
-  return /^(test|bench)\//.test(path) || path.endsWith('.test.ts')
+  return /^(test|bench)\/|\/testdata\//.test(path) || path.endsWith('.test.ts')
 }
 
 /** A bed or an example that tests alone import is test code, wherever it lies. */
