@@ -6,6 +6,7 @@ import type { DeliveredWant } from '../suite/expectations.ts'
 import type { PlannedStep } from '../suite/plan-types.ts'
 import { delivered } from './delivered.ts'
 import { GROUP_MAC, Scenario } from './scenario.ts'
+import { intervalOf } from './window.ts'
 
 const test = suite('check delivered')
 const want: DeliveredWant = { stream: 's1', to: ['rx', 'far'], frames: 10, groupMac: true }
@@ -224,6 +225,17 @@ test('a window takes frames by the time they were sent', () => {
   assert.is(judge(scenario, { before: 'join' }).status, 'pass')
   assert.match(judge(scenario, { after: 'join', frames: 0 }).message, 'no frame of s1 was sent in the window')
   assert.match(judge(scenario, { after: 'nowhere', frames: 0 }).message, 'step nowhere did not come to its end')
+})
+
+test('an edge may be so much later than a step: than its end where the window opens, than its start where it closes', () => {
+  const scenario = new Scenario()
+  scenario.step({ id: 'join', line: 1, action: 'snapshot' }, () => scenario.send('s1'))
+  const { seen } = scenario
+  const [startNs, endNs] = [seen.stepTimeNs('join', 'start') ?? 0, seen.stepTimeNs('join', 'end') ?? 0]
+  assert.ok(startNs < endNs)
+  const moment = { step: 'join', laterMs: 3 }
+  assert.equal(intervalOf({ after: moment }, seen), { afterNs: endNs + 3e6, beforeNs: Infinity })
+  assert.equal(intervalOf({ before: moment }, seen), { afterNs: -Infinity, beforeNs: startNs + 3e6 })
 })
 
 test('a pod that was killed after the last frame needs no fence', () => {

@@ -1,5 +1,5 @@
 import { DIRECTION } from '../../captures/record.ts'
-import type { Control, NotDeliveredWant } from '../suite/expectations.ts'
+import type { Control, NotDeliveredWant, Window } from '../suite/expectations.ts'
 import { alteredAt } from './altered.ts'
 import type { Check, PodSite, Seen, Sent, SentStream } from './check.ts'
 import { sightingsIn, tallyIn, unequal, unitsOf } from './copies.ts'
@@ -99,12 +99,7 @@ function delayText(seen: Seen, stream: SentStream, sighting: number): string {
  * Why the positive control does not hold: in the same window, each of its pods got every frame of at least one sender.
  * Without it, "nothing arrived" may just mean that nothing works.
  */
-export function controlFault(
-  control: Control,
-  window: { after?: string; before?: string },
-  sent: Sent,
-  seen: Seen,
-): string | undefined {
+export function controlFault(control: Control, window: Window, sent: Sent, seen: Seen): string | undefined {
   const bounds = {
     ...(window.after !== undefined && { after: window.after }),
     ...(window.before !== undefined && { before: window.before }),

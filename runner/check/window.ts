@@ -1,4 +1,4 @@
-import type { StreamWant, Window } from '../suite/expectations.ts'
+import type { Moment, StreamWant, Window } from '../suite/expectations.ts'
 import type { Seen, Sent, SentStream } from './check.ts'
 
 /** Sequence indices from (included) to (excluded) of one stream that an expectation is about. */
@@ -16,9 +16,15 @@ export interface Interval {
 
 /** Undefined when a step that bounds the window never came to its end or start: then nothing can be said. */
 export function intervalOf(window: Window, seen: Seen): Interval | undefined {
-  const afterNs = window.after === undefined ? -Infinity : seen.stepTimeNs(window.after, 'end')
-  const beforeNs = window.before === undefined ? Infinity : seen.stepTimeNs(window.before, 'start')
+  const afterNs = window.after === undefined ? -Infinity : momentNs(window.after, 'end', seen)
+  const beforeNs = window.before === undefined ? Infinity : momentNs(window.before, 'start', seen)
   return afterNs === undefined || beforeNs === undefined ? undefined : { afterNs, beforeNs }
+}
+
+function momentNs(moment: Moment, edge: 'start' | 'end', seen: Seen): number | undefined {
+  if (typeof moment === 'string') return seen.stepTimeNs(moment, edge)
+  const ns = seen.stepTimeNs(moment.step, edge)
+  return ns === undefined ? undefined : ns + moment.laterMs * 1e6
 }
 
 /** Frames of each sender by stimulus time, not by arrival: a copy that comes late still belongs to its frame. */
@@ -38,8 +44,9 @@ export function select(stream: SentStream, interval: Interval): Selection {
 
 /** Why an expectation has nothing to judge, for the message. */
 export function emptyReason(want: StreamWant, sent: Sent, seen: Seen): string {
-  for (const step of [want.after, want.before]) {
-    if (step !== undefined && !intervalOf({ after: step }, seen)) return `step ${step} did not come to its end`
+  for (const moment of [want.after, want.before]) {
+    if (moment === undefined || intervalOf({ after: moment }, seen)) continue
+    return `step ${typeof moment === 'string' ? moment : moment.step} did not come to its end`
   }
   if (sent.of(want.stream).length === 0) return `stream ${want.stream} was not sent`
   return `no frame of ${want.stream} was sent in the window`

@@ -7,12 +7,13 @@ import type {
   Control,
   CopyCount,
   ExpectationWants,
+  Moment,
   StreamWant,
   SubscriberWant,
 } from './expectations.ts'
 import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
 import { UNDERLAY } from './header-schema.ts'
-import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
+import { bool, found, int, type Json, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
 import type { Names, References } from './names.ts'
 import type { Settings } from './plan-types.ts'
 import { oneKey } from './step-schema.ts'
@@ -55,7 +56,7 @@ const SENDS = ['send'] as const
 
 /** The YAML form of each check, one schema for each key, bound to the names of a case. */
 export function expectationSchemas(names: Names, refs: References, facts: StepFacts) {
-  const window = { after: refs.anyStep.exactOptional(), before: refs.anyStep.exactOptional() }
+  const window = { after: momentOf(refs).exactOptional(), before: momentOf(refs).exactOptional() }
   const stream = { stream: refs.step(SENDS), from: refs.endpoints.exactOptional(), ...window }
   const shapes: Shapes = { window, stream, fields: () => frameShape(refs) }
   return {
@@ -70,8 +71,35 @@ export function expectationSchemas(names: Names, refs: References, facts: StepFa
   } satisfies Record<CheckName, () => z.ZodType>
 }
 
+/** `report`, or `{ step: report, laterMs: 4100 }`. */
+function momentOf(refs: References): Leaf<Moment> {
+  const later = mapping({ step: refs.anyStep, laterMs: int(1, 3_600_000) })
+  return leaf<Moment>(MOMENT_JSON, (value, problem) => {
+    const read = (typeof value === 'object' && value !== null ? later : refs.anyStep).safeParse(value)
+    if (read.success) return read.data
+    for (const { message, path, ...issue } of read.error.issues) {
+      const { code = 'bad-moment', hint = 'a step, or { step: ID, laterMs: N }' } =
+        (issue as { params?: { code?: string; hint?: string } }).params ?? {}
+      problem(code, message, hint, path)
+    }
+    return undefined
+  })
+}
+
+const MOMENT_JSON: Record<string, Json> = {
+  anyOf: [
+    { type: 'string' },
+    {
+      type: 'object',
+      properties: { step: { type: 'string' }, laterMs: { type: 'integer', minimum: 1 } },
+      required: ['step', 'laterMs'],
+      additionalProperties: false,
+    },
+  ],
+}
+
 interface Shapes {
-  window: { after: z.ZodExactOptional<Leaf<string>>; before: z.ZodExactOptional<Leaf<string>> }
+  window: { after: z.ZodExactOptional<Leaf<Moment>>; before: z.ZodExactOptional<Leaf<Moment>> }
   stream: Shapes['window'] & { stream: Leaf<string>; from: z.ZodExactOptional<Leaf<string[]>> }
   fields: () => ReturnType<typeof frameShape>
 }

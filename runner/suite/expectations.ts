@@ -25,9 +25,12 @@ export type CheckName = keyof ExpectationWants
 
 /** Frames of a stream by the time they were handed over: after the end of step `after`, before the start of `before`. */
 export interface Window {
-  after?: string
-  before?: string
+  after?: Moment
+  before?: Moment
 }
+
+/** A step's id, or so much later: what a timer decides is bounded by time, not by how fast the runner gets on. */
+export type Moment = string | { step: string; laterMs: number }
 
 /** Which frames an expectation is about. */
 export interface StreamWant extends Window {
