@@ -107,7 +107,6 @@ export class CaseRun {
         if (!site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
       }),
       ...[...this.enabled].flatMap(group => this.site.map.nodes.map(node => () => site.disableGroup(node.name, group))),
-      // A pod made anew is in no group: without the guard, nothing more could be proved absent at it.
       async () => {
         if (this.planned.exclusive && (await site.restore())) await this.fences.raise(this.stop)
       },
@@ -149,6 +148,8 @@ export class CaseRun {
         return this.link(step)
       case 'kill':
         return this.kill(step)
+      case 'revive':
+        return this.revive(step)
       case 'group':
         return this.group(step)
       case 'run':
@@ -375,6 +376,14 @@ export class CaseRun {
       for (const [key, membership] of this.joined) if (membership.pod === pod) this.joined.delete(key)
     }
     return DONE
+  }
+
+  /** A pod made anew is in no group: without the guard, nothing could be proved absent at it. */
+  private async revive(step: StepOf<'revive'>): Promise<Outcome> {
+    for (const pod of step.pods) await this.site.site.revive(pod)
+    const unguarded = await this.fences.raise(this.stop)
+    const deaf = step.pods.filter(pod => unguarded.includes(pod))
+    return deaf.length === 0 ? DONE : { ok: false, detail: `no guard datagram gets to ${deaf.join(', ')}` }
   }
 
   /** Enables or disables groups; how many the SUT refused must be what the step says. */

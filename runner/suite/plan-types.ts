@@ -122,6 +122,8 @@ export type Action =
   | { action: 'wait'; until: Condition; timeoutMs: number }
   | { action: 'link'; pod?: string; node?: string; up: boolean }
   | { action: 'kill'; pods: string[] }
+  /** Killed pods come back with the same address, and nothing else of what they were. */
+  | { action: 'revive'; pods: string[] }
   | {
       action: 'group'
       groups: number[]

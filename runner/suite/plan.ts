@@ -70,6 +70,7 @@ class Body {
     const expectations = read.flatMap((expectation, index) => (expectation ? [{ expectation, index }] : []))
     const trouble = [
       ...misplacedGroupMac(known, expectations),
+      ...deadPods(known),
       ...checkDelivered(expectations, known),
       ...addControls(expectations, facts),
       ...addPriming(expectations, known),
@@ -203,8 +204,40 @@ function misplacedGroupMac(steps: readonly KnownStep[], expectations: readonly P
     }))
 }
 
+/** A pod that was killed can do nothing until it is revived. */
+function deadPods(steps: readonly KnownStep[]): Trouble[] {
+  const killedBy = new Map<string, string>()
+  return steps.flatMap(({ id, path, read: { action } }) => {
+    if (action.action === 'revive') for (const pod of action.pods) killedBy.delete(pod)
+    const dead = podsOf(action).find(pod => killedBy.has(pod))
+    if (action.action === 'kill') for (const pod of action.pods) killedBy.set(pod, id)
+    if (dead === undefined) return []
+    const message = `${dead} was killed by step \`${killedBy.get(dead)}\` and can do nothing here`
+    return [
+      { path: [...path], code: 'dead-pod', message, hint: 'revive: { endpoint: … } before it, or another endpoint' },
+    ]
+  })
+}
+
+/** Who has to be there for a step. */
+function podsOf(action: Action): readonly string[] {
+  switch (action.action) {
+    case 'join':
+    case 'leave':
+    case 'send':
+    case 'kill':
+      return action.pods
+    case 'run':
+      return [action.pod]
+    case 'link':
+      return action.pod === undefined ? [] : [action.pod]
+    default:
+      return []
+  }
+}
+
 /** Steps after which nothing else in the stage is sure of its ground. */
-const ALONE: ReadonlySet<string> = new Set(['kill', 'link', 'agent'])
+const ALONE: ReadonlySet<string> = new Set(['kill', 'revive', 'link', 'agent'])
 
 function indexOf(step: SeenStep): number {
   return Number(step.path.at(-2))
@@ -225,6 +258,7 @@ function neededBy(steps: readonly KnownStep[]): string[] {
       case 'link':
         return ['link-control']
       case 'kill':
+      case 'revive':
         return ['pod-control']
       case 'agent':
         return ['agent-control']

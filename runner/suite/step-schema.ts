@@ -29,6 +29,7 @@ export const STEP_KINDS = [
   'wait',
   'link',
   'kill',
+  'revive',
   'group',
   'run',
   'stop',
@@ -67,6 +68,10 @@ export function stepSchemas(names: Names, refs: References) {
     kill: () =>
       mapping({ id: id().exactOptional(), endpoint: refs.endpoints }).transform(
         ({ id, endpoint }): ReadStep => read('kill', id, { action: 'kill', pods: endpoint }),
+      ),
+    revive: () =>
+      mapping({ id: id().exactOptional(), endpoint: refs.endpoints }).transform(
+        ({ id, endpoint }): ReadStep => read('revive', id, { action: 'revive', pods: endpoint }),
       ),
     group: () => groupSchema(names, refs),
     run: () => runSchema(refs),

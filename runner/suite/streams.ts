@@ -63,7 +63,7 @@ function membersAt(
         joined.set(pod, new Set([...(joined.get(pod) ?? []), ...(action.groups ?? [action.group])]))
     } else if (action.action === 'leave') {
       for (const pod of action.pods) for (const group of action.groups ?? [action.group]) joined.get(pod)?.delete(group)
-    } else if (read.kind === 'igmp' || ['kill', 'link', 'group', 'agent', 'run'].includes(read.kind)) {
+    } else if (read.kind === 'igmp' || ['kill', 'revive', 'link', 'group', 'agent', 'run'].includes(read.kind)) {
       return { unclear: `step \`${id}\` (${read.kind}) comes before it` }
     }
   }

@@ -53,6 +53,8 @@ export class CaseWords {
         return `wait at most ${step.timeoutMs} ms until ${this.condition(step.until)}`
       case 'link':
         return `link of ${step.node ?? this.pods([step.pod ?? ''])} ${step.up ? 'up' : 'down'}`
+      case 'revive':
+        return `${this.pods(step.pods)} comes back with the same address`
       case 'kill':
         return `${this.pods(step.pods)} killed`
       case 'group':

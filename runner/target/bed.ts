@@ -55,6 +55,8 @@ export class Bed {
   private readonly topology: Topology
   private readonly namespaces: QuietNamespaces
   private underlay: BedNode | undefined
+  /** Of pods that were killed: one made anew gets its number again, the worst that a kernel may do to who remembers it. */
+  private readonly formerIndices = new Map<string, number>()
   private readonly podNamespaces = new Map<string, Netns>()
 
   private constructor(topology: Topology, prefix: string | undefined) {
@@ -170,7 +172,7 @@ export class Bed {
       podInterface: shared ? `p${k + 1}` : 'eth0',
       podIndex: 0,
       nodeInterface: `lxc${k + 1}`,
-      nodeIndex: 0,
+      nodeIndex: this.formerIndices.get(name) ?? 0,
     }
   }
 
@@ -187,6 +189,7 @@ export class Bed {
     const pod = this.pods.get(name)
     if (!pod) return
     this.pods.delete(name)
+    this.formerIndices.set(name, pod.nodeIndex)
     await ip(pod.node.ns, [`link del ${pod.nodeInterface}`])
   }
 
@@ -213,7 +216,7 @@ async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {
   await ip(
     node.ns,
     pods.flatMap(pod => [
-      `link add ${pod.nodeInterface} address ${formatMac(pod.nodeMac)} ${mtu} type veth peer name ${pod.podInterface} address ${formatMac(pod.mac)} ${mtu} netns ${pod.ns.path}`,
+      `link add ${pod.nodeInterface} ${pod.nodeIndex > 0 ? `index ${pod.nodeIndex} ` : ''}address ${formatMac(pod.nodeMac)} ${mtu} type veth peer name ${pod.podInterface} address ${formatMac(pod.mac)} ${mtu} netns ${pod.ns.path}`,
       `link set ${pod.nodeInterface} ${stranger ? 'master br0 ' : ''}up`,
     ]),
   )

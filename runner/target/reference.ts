@@ -211,11 +211,20 @@ class ReferenceSite implements Site {
   async restore(): Promise<boolean> {
     const changed = this.killed.size > 0 || this.down.size > 0
     for (const what of [...this.down.values()]) await this.setLink(what, true)
-    if (this.killed.size > 0) {
-      for (const pod of await this.bed.makePods([...this.killed])) this.attach(pod)
-      this.killed.clear()
-    }
+    await this.makeAnew([...this.killed])
     return changed
+  }
+
+  revive(name: string): Promise<void> {
+    return this.makeAnew([name].filter(pod => this.killed.has(pod)))
+  }
+
+  private async makeAnew(names: readonly string[]): Promise<void> {
+    if (names.length === 0) return
+    for (const pod of await this.bed.makePods(names)) {
+      this.attach(pod)
+      this.killed.delete(pod.name)
+    }
   }
 
   async restartAgent(node: string): Promise<void> {

@@ -39,6 +39,8 @@ export interface Site {
   setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void>
   /** The pod is gone abruptly: veth and namespace removed, no IGMP leave. */
   kill(pod: string): Promise<void>
+  /** Makes a killed pod anew: the same name, address and MAC, and no memory. */
+  revive(pod: string): Promise<void>
   /** Makes killed pods anew and sets links up again; true when there was anything to do. */
   restore(): Promise<boolean>
   restartAgent(node: string): Promise<void>
