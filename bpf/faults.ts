@@ -82,6 +82,9 @@ export const DATAPATH_FAULTS: readonly Fault[] = [
   datapath('igmp-forwarded-to-overlay', ['D24', 'D27'], 'IGMP of a pod reaches the pods of other nodes'),
   datapath('only-64-sources', ['F27'], 'the sources of a record after the 64th are skipped'),
   datapath('outer-checksum-not-verified', ['O03'], 'tunnel packets with a wrong UDP checksum are accepted'),
+  datapath('large-datagrams-dropped', ['D36'], 'datagrams of more than 1400 octets are not replicated'),
+  datapath('tos-cleared', ['D36'], 'the Type of Service octet of copies is zero'),
+  datapath('zero-udp-checksum-dropped', ['D36'], 'datagrams that carry no UDP checksum are not replicated'),
 ]
 
 export const CONTROL_PLANE_FAULTS: readonly Fault[] = [

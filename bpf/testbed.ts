@@ -170,6 +170,17 @@ export class Testbed {
     return seen
   }
 
+  /** What arrives from the last call on until the condition holds; no guard, for those that one would not reach. */
+  async receivedUntil(holds: (seen: Sighting[]) => boolean, limitMs = GUARD_TIMEOUT_MS): Promise<Sighting[]> {
+    const seen: Sighting[] = []
+    const deadlineMs = performance.now() + limitMs
+    for (this.#drain(seen); !holds(seen); this.#drain(seen)) {
+      if (performance.now() > deadlineMs) throw new Error(`not seen within ${limitMs} ms`)
+      await new Promise(resolve => setTimeout(resolve, 1))
+    }
+    return seen
+  }
+
   /** Where frames that carry a text arrived, and how often. */
   arrivals(text: string, from: string): Record<string, number> {
     const wanted = Buffer.from(text).toString('hex')

@@ -219,6 +219,14 @@ static __always_inline void touch(struct __sk_buff *skb, struct ipv4 *ip)
 		bpf_l3_csum_replace(skb, ETH_HLEN + 10, old, new, sizeof(new));
 		bpf_skb_store_bytes(skb, ETH_HLEN + 8, &new, sizeof(new), 0);
 	}
+	if (FAULT(TOS_CLEARED)) {
+		__be16 old = 0, new = 0;
+
+		bpf_skb_load_bytes(skb, ETH_HLEN, &old, sizeof(old));
+		new = old & bpf_htons(0xff00);
+		bpf_l3_csum_replace(skb, ETH_HLEN + 10, old, new, sizeof(new));
+		bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), 0);
+	}
 	if (FAULT(PAYLOAD_TOUCHED)) {
 		__u32 last = ETH_HLEN + ip->total_bytes - 1;
 		__u8 byte = 0;
@@ -231,10 +239,25 @@ static __always_inline void touch(struct __sk_buff *skb, struct ipv4 *ip)
 
 static __u64 datagrams_seen;
 
+static __always_inline bool lacks_udp_checksum(struct __sk_buff *skb, struct ipv4 *ip)
+{
+	__be16 checksum = 1;
+
+	if (ip->protocol != IPPROTO_UDP || ip->fragment)
+		return false;
+	bpf_skb_load_bytes(skb, ETH_HLEN + ip->header_bytes + 6, &checksum, sizeof(checksum));
+	return !checksum;
+}
+
 /* Whether a fault takes this datagram; sets copies->late. */
 static __always_inline bool lost_by_fault(struct ipv4 *ip, struct copies *copies)
 {
 	__u64 number = 0;
+
+	if (FAULT(LARGE_DATAGRAMS_DROPPED) && ip->total_bytes > 1400)
+		return true;
+	if (FAULT(ZERO_UDP_CHECKSUM_DROPPED) && lacks_udp_checksum(copies->skb, ip))
+		return true;
 
 	if (FAULT(DROP_EVERY_1000TH) || FAULT(REORDER))
 		number = __sync_fetch_and_add(&datagrams_seen, 1) + 1;
