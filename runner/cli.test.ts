@@ -1,12 +1,17 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { suite } from '../test/suite.ts'
 import { cli } from './cli.ts'
 import { commandLine } from './command-line.ts'
+import { faultNames } from './faults.ts'
 import { Interrupted, type Io } from './io.ts'
 
 const test = suite('cli')
 
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const COMMANDS = 'run judge check list explain faults send join capture decrypt lab mcast probe'.split(' ')
 
 /** A command line in process: its exit code and everything it wrote. */
@@ -45,6 +50,25 @@ test('every command of the contract is there, with examples', async () => {
     assert.is(help.exitCode, 0)
     assert.match(help.stdout, new RegExp(`Examples:\n  castproof ${name}`))
   }
+})
+
+test('examples of the help name suites, cases, faults that there are', async () => {
+  const examples: string[] = []
+  for (const name of COMMANDS) {
+    const { stdout } = await invoke(`${name} --help`)
+    examples.push(...stdout.split('\n').filter(line => line.startsWith(`  castproof ${name}`)))
+  }
+  const words = examples.flatMap(line => line.trim().split(' '))
+  const paths = words.filter(word => word.startsWith('suites/'))
+  assert.ok(paths.length > 2)
+  assert.equal(
+    paths.filter(path => !existsSync(join(ROOT, path))),
+    [],
+  )
+  const explained = examples.map(line => /^ {2}castproof (explain .*)/.exec(line)?.[1] ?? '').filter(Boolean)
+  for (const line of explained) assert.is((await invoke(line)).exitCode, 0, line)
+  const faults = examples.flatMap(line => [...line.matchAll(/--fault (\S+)/g)].map(match => match[1] ?? ''))
+  assert.equal(faultNames(faults), faults)
 })
 
 test('every flag of the contract is there', async () => {

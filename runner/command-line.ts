@@ -96,7 +96,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .action((suites: string[], options: Omit<RunOptions, 'suites'>) => dispatch('run', { ...options, suites }))
   withExamples(command, [
     'castproof run',
-    'castproof run suites/igmp suites/delivery/one-copy.yaml --junit out/',
+    'castproof run suites/igmp suites/delivery/exactly-once.yaml --junit out/',
     'castproof run --target reference --fault wrong-group-mac',
     'castproof run --profile timing --repeat 20 --quiet',
   ])
@@ -146,7 +146,7 @@ function addExplain(program: Command, dispatch: Dispatch): void {
     .description('a case or requirement: RFC section, bytes sent, what passes, which faults it kills')
     .argument('<id>', 'of a case or a requirement')
     .action((id: string) => dispatch('explain', { id }))
-  withExamples(command, ['castproof explain D01', 'castproof explain igmp/v3-join'])
+  withExamples(command, ['castproof explain D01', 'castproof explain igmp/join'])
 }
 
 function addFaults(program: Command, dispatch: Dispatch): void {
