@@ -1,16 +1,5 @@
-import koffi from 'koffi'
-import { libcFunction } from './libc.ts'
+import { Mapping, pageBytes } from './mapping.ts'
 
-// The return type is an integer so that MAP_FAILED, -1, is seen as the failure it is.
-const mmap = libcFunction<
-  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
->('intptr_t mmap(intptr_t address, size_t length, int protection, int flags, int fd, intptr_t offset)')
-const munmap = libcFunction<[address: number, length: number]>('int munmap(intptr_t address, size_t length)')
-const getpagesize = libcFunction<[]>('int getpagesize(void)')
-
-const PROT_READ = 1
-const PROT_WRITE = 2
-const MAP_SHARED = 1
 const BUSY = 0x8000_0000
 const DISCARD = 0x4000_0000
 const RECORD_HEADER_BYTES = 8
@@ -22,9 +11,8 @@ const RECORD_HEADER_BYTES = 8
 export class BpfRing {
   readonly fd: number
   readonly #mask: number
-  readonly #consumerAddress: number
-  readonly #producerAddress: number
-  readonly #pageBytes: number
+  readonly #read: Mapping
+  readonly #written: Mapping
   readonly #consumer: BigUint64Array
   readonly #producer: BigUint64Array
   readonly #bytes: Buffer
@@ -34,14 +22,12 @@ export class BpfRing {
   constructor(fd: number, bytes: number) {
     this.fd = fd
     this.#mask = bytes - 1
-    this.#pageBytes = getpagesize()
-    this.#consumerAddress = mmap(0, this.#pageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
-    this.#producerAddress = mmap(0, this.#pageBytes + 2 * bytes, PROT_READ, MAP_SHARED, fd, this.#pageBytes)
-    this.#consumer = new BigUint64Array(koffi.view(BigInt(this.#consumerAddress), 8))
-    const mapped = koffi.view(BigInt(this.#producerAddress), this.#pageBytes + 2 * bytes)
-    this.#producer = new BigUint64Array(mapped, 0, 1)
-    this.#bytes = Buffer.from(mapped, this.#pageBytes)
-    this.#words = new Int32Array(mapped, this.#pageBytes)
+    this.#read = new Mapping(fd, pageBytes())
+    this.#written = new Mapping(fd, pageBytes() + 2 * bytes, { offset: pageBytes(), readOnly: true })
+    this.#consumer = new BigUint64Array(this.#read.memory, 0, 1)
+    this.#producer = new BigUint64Array(this.#written.memory, 0, 1)
+    this.#bytes = Buffer.from(this.#written.memory, pageBytes())
+    this.#words = new Int32Array(this.#written.memory, pageBytes())
   }
 
   /** Visits what has been written, oldest first; the bytes are the ring's own and valid until `visit` returns. */
@@ -64,7 +50,7 @@ export class BpfRing {
   }
 
   close(): void {
-    munmap(this.#consumerAddress, this.#pageBytes)
-    munmap(this.#producerAddress, this.#pageBytes + 2 * (this.#mask + 1))
+    this.#read.close()
+    this.#written.close()
   }
 }

@@ -1,19 +1,10 @@
 import { readFileSync } from 'node:fs'
-import koffi from 'koffi'
 import { BpfObject, runLive } from './libbpf.ts'
 import { libcFunction } from './libc.ts'
+import { Mapping } from './mapping.ts'
 import { inNetns, interfaceIndex, type Netns } from './netns.ts'
 
-// The return type is an integer so that MAP_FAILED, -1, is seen as the failure it is.
-const mmap = libcFunction<
-  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
->('intptr_t mmap(intptr_t address, size_t length, int protection, int flags, int fd, intptr_t offset)')
-const munmap = libcFunction<[address: number, length: number]>('int munmap(intptr_t address, size_t length)')
 const schedYield = libcFunction<[]>('int sched_yield(void)')
-
-const PROT_READ_WRITE = 3
-const MAP_SHARED = 1
-const PAGE_BYTES = 4096
 
 /** A live frame has one page, less the kernel's own structures. */
 export const LIVE_FRAME_MAX_BYTES = 3072
@@ -67,7 +58,7 @@ export class LiveFrames {
     this.#load(options.maxFrameBytes)
     this.#programFd = this.#object.programFd('xdp_send')
     this.#slots = new Mapping(this.#object.mapFd('slots'), this.capacity * this.#slotBytes)
-    this.#position = new Mapping(this.#object.mapFd('position'), PAGE_BYTES)
+    this.#position = new Mapping(this.#object.mapFd('position'), 4)
     this.frames = Buffer.from(this.#slots.memory)
     this.#lengths = new Uint32Array(this.#slots.memory)
     this.#next = new Uint32Array(this.#position.memory, 0, 1)
@@ -129,22 +120,6 @@ export class LiveFrames {
 }
 
 const LENGTH_BYTES = 4
-
-class Mapping {
-  readonly memory: ArrayBuffer
-  readonly #address: number
-  readonly #bytes: number
-
-  constructor(fd: number, bytes: number) {
-    this.#bytes = (bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1)
-    this.#address = mmap(0, this.#bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0)
-    this.memory = koffi.view(BigInt(this.#address), this.#bytes)
-  }
-
-  close(): void {
-    munmap(this.#address, this.#bytes)
-  }
-}
 
 /** Frames that an interface counts as transmitted: a veth counts a live frame once its peer has polled it. */
 function takenBy(name: string): number {

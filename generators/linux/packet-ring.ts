@@ -12,13 +12,9 @@ import {
   setsockopt,
   socket,
 } from './libc.ts'
+import { Mapping } from './mapping.ts'
 import { inNetns, type Netns } from './netns.ts'
 
-// The return type is an integer so that MAP_FAILED, -1, is seen as the failure it is.
-const mmap = libcFunction<
-  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
->('intptr_t mmap(intptr_t address, size_t length, int protection, int flags, int fd, intptr_t offset)')
-const munmap = libcFunction<[address: number, length: number]>('int munmap(intptr_t address, size_t length)')
 const poll = libcFunction<[fds: Buffer, count: number, timeoutMs: number]>(
   'int poll(void *fds, unsigned long count, int timeout)',
 )
@@ -35,8 +31,6 @@ const SOL_SOCKET = 1
 const SO_ATTACH_FILTER = 26
 const ETH_P_ALL = 3
 const PACKET_OUTGOING = 4
-const PROT_READ_WRITE = 3
-const MAP_SHARED = 1
 const POLLIN = 1
 
 const TP_STATUS_USER = 1
@@ -102,7 +96,7 @@ export class PacketRing {
   readonly fd: number
   readonly #blockBytes: number
   readonly #blocks: number
-  readonly #address: number
+  readonly #mapping: Mapping
   readonly #pollRequest = Buffer.alloc(8)
   readonly #counters: RingCounters = { received: 0, dropped: 0 }
   #bytes: Uint8Array
@@ -112,12 +106,12 @@ export class PacketRing {
   #drained = 0
   #closed = false
 
-  private constructor(fd: number, address: number, blockBytes: number, blocks: number) {
+  private constructor(fd: number, mapping: Mapping, blockBytes: number, blocks: number) {
     this.fd = fd
-    this.#address = address
+    this.#mapping = mapping
     this.#blockBytes = blockBytes
     this.#blocks = blocks
-    const memory = koffi.view(BigInt(address), blockBytes * blocks)
+    const { memory } = mapping
     this.#bytes = new Uint8Array(memory)
     this.#words = new Uint32Array(memory)
     this.#halves = new Uint16Array(memory)
@@ -126,7 +120,7 @@ export class PacketRing {
   }
 
   static open(options: RingOptions): PacketRing {
-    const opened = () => openRing(options, (fd, address, size, count) => new PacketRing(fd, address, size, count))
+    const opened = () => openRing(options, (fd, mapping, size, count) => new PacketRing(fd, mapping, size, count))
     return options.netns ? inNetns(options.netns, opened) : opened()
   }
 
@@ -196,7 +190,7 @@ export class PacketRing {
     this.#bytes = new Uint8Array(0)
     this.#words = new Uint32Array(0)
     this.#halves = new Uint16Array(0)
-    munmap(this.#address, this.#blockBytes * this.#blocks)
+    this.#mapping.close()
     close(this.fd)
   }
 
@@ -252,23 +246,23 @@ function insertTag(bytes: Uint8Array, at: number, tpid: number, tci: number): nu
   return start
 }
 
-function openRing<T>(options: RingOptions, make: (fd: number, address: number, size: number, count: number) => T): T {
+function openRing<T>(options: RingOptions, make: (fd: number, mapping: Mapping, size: number, count: number) => T): T {
   const blockBytes = options.blockBytes ?? 16 * 1024
   const blocks = options.blocks ?? 256
   const fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
-  let address = 0
+  let mapping: Mapping | undefined
   try {
     setOption(fd, SOL_PACKET, PACKET_VERSION, words(TPACKET_V3))
     setOption(fd, SOL_PACKET, PACKET_RESERVE, words(VLAN_TAG_BYTES))
     if (options.filter) attachFilter(fd, options.filter)
     const frames = (blockBytes / 2048) * blocks
     setOption(fd, SOL_PACKET, PACKET_RX_RING, words(blockBytes, blocks, 2048, frames, options.retireMs ?? 4, 0, 0))
-    address = mmap(0, blockBytes * blocks, PROT_READ_WRITE, MAP_SHARED, fd, 0)
+    mapping = new Mapping(fd, blockBytes * blocks)
     if (options.promiscuous) joinPromiscuous(fd, options.ifindex)
     bind(fd, linkAddress(options.ifindex), 20)
-    return make(fd, address, blockBytes, blocks)
+    return make(fd, mapping, blockBytes, blocks)
   } catch (error) {
-    if (address) munmap(address, blockBytes * blocks)
+    mapping?.close()
     close(fd)
     throw error
   }
