@@ -1,6 +1,4 @@
 import { DIRECTION } from '../captures/record.ts'
-import { matchFrame } from '../generators/frame-match.ts'
-import type { FrameSpec } from '../generators/frame-spec.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
 import { formatIpv4 } from '../generators/wire/address.ts'
 import { clockOffsetNs, clockStepNs } from './clock-step.ts'
@@ -62,7 +60,7 @@ export class CaseRun {
   }
 
   async run(): Promise<void> {
-    this.witness('start')
+    await this.witness('start')
     const offsetNs = clockOffsetNs()
     const failures: unknown[] = []
     const attempt = async (part: () => unknown): Promise<void> => {
@@ -74,27 +72,27 @@ export class CaseRun {
     }
     await attempt(() => this.steps())
     for (const part of this.takingBack()) await attempt(part)
-    this.witness('end')
+    await this.witness('end')
     const stepNs = clockStepNs(offsetNs, clockOffsetNs())
     if (stepNs !== 0n) this.recorder.observe({ kind: 'clock', stepNs: String(stepNs) }, this.subject)
     if (failures.length > 0) throw failures.length === 1 ? failures[0] : new AggregateError(failures)
   }
 
   private async steps(): Promise<void> {
-    this.leaseGroups()
+    await this.leaseGroups()
     for (const step of this.planned.steps) await this.step(step)
   }
 
-  private witness(phase: 'start' | 'end'): void {
-    this.recorder.observe({ kind: 'witness', phase, counters: this.site.site.witness() }, this.subject)
+  private async witness(phase: 'start' | 'end'): Promise<void> {
+    this.recorder.observe({ kind: 'witness', phase, counters: await this.site.site.witness() }, this.subject)
   }
 
-  private leaseGroups(): void {
-    for (const group of this.planned.groups) if (group.enabled) this.enable(group.address)
+  private async leaseGroups(): Promise<void> {
+    await Promise.all(this.planned.groups.filter(group => group.enabled).map(group => this.enable(group.address)))
   }
 
-  private enable(group: number): void {
-    for (const node of this.site.map.nodes) this.site.site.enableGroup(node.name, group)
+  private async enable(group: number): Promise<void> {
+    await Promise.all(this.site.map.nodes.map(node => this.site.site.enableGroup(node.name, group)))
     this.enabled.add(group)
   }
 
@@ -319,12 +317,11 @@ export class CaseRun {
     return held ? DONE : { ok: false, detail: `${condition.until} did not come true within ${limitMs} ms` }
   }
 
-  private conditionOf(condition: WaitableCondition): () => boolean {
+  private conditionOf(condition: WaitableCondition): () => boolean | Promise<boolean> {
     switch (condition.until) {
       case 'subscribed':
-        return () => nodesOf(condition).every(node => this.isSubscribed(condition, node))
       case 'unsubscribed':
-        return () => nodesOf(condition).every(node => !this.isSubscribed(condition, node))
+        return () => this.areTables(condition)
       case 'sent':
         return () => this.sentFrames(condition.stream) >= condition.frames
       case 'output':
@@ -334,13 +331,20 @@ export class CaseRun {
     }
   }
 
-  private isSubscribed(condition: TableCondition, node: string): boolean {
+  private async areTables(condition: TableCondition): Promise<boolean> {
+    const nodes = nodesOf(condition)
+    const subscribed = await Promise.all(nodes.map(node => this.isSubscribed(condition, node)))
+    return subscribed.every(one => one === (condition.until === 'subscribed'))
+  }
+
+  private async isSubscribed(condition: TableCondition, node: string): Promise<boolean> {
     const { subscriber } = condition
     const address =
       'pod' in subscriber
         ? this.site.address(subscriber.pod)
         : (this.site.map.nodes.find(node => node.name === subscriber.node)?.address ?? 0)
-    const table = this.site.site.tables(node).find(entry => entry.group === formatIpv4(condition.group))
+    const tables = await this.site.site.tables(node)
+    const table = tables.find(entry => entry.group === formatIpv4(condition.group))
     return table?.subscribers.some(entry => entry.subscriber === formatIpv4(address)) ?? false
   }
 
@@ -358,9 +362,7 @@ export class CaseRun {
 
   private frameSeen(condition: Extract<Condition, { until: 'frame' }>): () => boolean {
     const direction = condition.direction === 'in' ? DIRECTION.in : DIRECTION.out
-    const count = this.recorder.watch(this.site.podTap(condition.pod), direction, bytes =>
-      matches(condition.match, bytes),
-    )
+    const count = this.recorder.count(this.site.podTap(condition.pod), direction, { match: condition.match })
     return () => count() >= condition.count
   }
 
@@ -387,29 +389,32 @@ export class CaseRun {
   }
 
   /** Enables or disables groups; how many the SUT refused must be what the step says. */
-  private group(step: StepOf<'group'>): Outcome {
+  private async group(step: StepOf<'group'>): Promise<Outcome> {
     let refused = 0
     for (const node of step.nodes)
-      for (const group of step.groups) if (!this.tryGroup(node, group, step.enable)) refused++
+      for (const group of step.groups) if (!(await this.tryGroup(node, group, step.enable))) refused++
     const wanted = step.refused * step.nodes.length
     return refused === wanted ? DONE : { ok: false, detail: `${refused} groups were refused, expected ${wanted}` }
   }
 
-  private tryGroup(node: string, group: number, enable: boolean): boolean {
+  private async tryGroup(node: string, group: number, enable: boolean): Promise<boolean> {
     if (!enable) {
-      this.site.site.disableGroup(node, group)
+      await this.site.site.disableGroup(node, group)
       return true
     }
-    const accepted = this.site.site.tryEnableGroup(node, group)
+    const accepted = await this.site.site.tryEnableGroup(node, group)
     if (accepted) this.enabled.add(group)
     return accepted
   }
 
-  private snapshot(step: StepOf<'snapshot'>): Outcome {
-    for (const { name: node } of this.site.map.nodes) {
-      this.recorder.observe({ kind: 'tables', step: step.id, node, groups: this.site.site.tables(node) }, this.subject)
-      this.recorder.observe({ kind: 'drops', step: step.id, node, reasons: this.site.site.drops(node) }, this.subject)
-    }
+  private async snapshot({ id: step }: StepOf<'snapshot'>): Promise<Outcome> {
+    const { site } = this.site
+    await Promise.all(
+      this.site.map.nodes.map(async ({ name: node }) => {
+        this.recorder.observe({ kind: 'tables', step, node, groups: await site.tables(node) }, this.subject)
+        this.recorder.observe({ kind: 'drops', step, node, reasons: await site.drops(node) }, this.subject)
+      }),
+    )
     return DONE
   }
 
@@ -434,8 +439,4 @@ function podOf(step: StepOf<'send'>, i: number): string {
 
 function allSteps(step: PlannedStep): PlannedStep[] {
   return step.action === 'send' ? [step, ...step.meanwhile.flatMap(allSteps)] : [step]
-}
-
-function matches(want: FrameSpec, bytes: Uint8Array): boolean {
-  return matchFrame(want, bytes, 0).length === 0
 }

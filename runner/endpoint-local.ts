@@ -5,8 +5,10 @@ import { openPacketSocket, type PacketSocket, SendBatch } from '../generators/li
 import type { CompiledStream } from '../generators/stream.ts'
 import { openAfPacketEngine } from '../generators/transmit/afpacket.ts'
 import type { Engine, SendRecord, SentReport } from '../generators/transmit/engine.ts'
-import type { Endpoint, Membership } from './endpoint.ts'
+import { formatIpv4 } from '../generators/wire/address.ts'
+import type { Endpoint, Membership, ProgramWanted } from './endpoint.ts'
 import { type ProgramEvent, type RunningProgram, startProgram } from './programs-run.ts'
+import { programCommand } from './suite/programs.ts'
 
 const SEND_TRIES = 10_000
 
@@ -108,14 +110,12 @@ export class LocalEndpoint implements Endpoint {
     return this.engine.engine.send(streams, stop)
   }
 
-  async run(
-    argv: readonly string[],
-    input: string | undefined,
-    listener: (event: ProgramEvent) => void,
-  ): Promise<RunningProgram> {
-    const program = await startProgram(this.bed.ns, argv, input, listener)
-    this.programs.add(program)
-    return program
+  async run({ program, params }: ProgramWanted, listener: (event: ProgramEvent) => void): Promise<RunningProgram> {
+    const place = { interface: this.bed.podInterface, address: formatIpv4(this.bed.address) }
+    const { argv, input } = programCommand(program, params, place)
+    const running = await startProgram(this.bed.ns, argv, input, listener)
+    this.programs.add(running)
+    return running
   }
 
   async close(): Promise<void> {

@@ -1,9 +1,7 @@
-import { formatIpv4 } from '../generators/wire/address.ts'
 import type { RunningProgram } from './programs-run.ts'
 import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
 import type { PlannedStep } from './suite/plan-types.ts'
-import { programCommand } from './suite/programs.ts'
 
 type RunStep = Extract<PlannedStep, { action: 'run' }>
 
@@ -27,11 +25,9 @@ export class Programs {
   /** Resolves when the program does its work: it has ended, or listens (tcpdump says so), or simply runs. */
   async start(step: RunStep, stop: AbortSignal): Promise<{ ok: boolean; detail?: string }> {
     const { id, pod, program, params } = step
-    const place = { interface: 'eth0', address: formatIpv4(this.site.address(pod)) }
-    const { argv, input } = programCommand(program, params, place)
     this.lines.set(id, [])
     const about = { kind: 'program', step: id, pod, program } as const
-    const child = await this.site.endpoint(pod).run(argv, input, ({ event, text }) => {
+    const child = await this.site.endpoint(pod).run({ program, params }, ({ event, text }) => {
       if (event === 'exit') this.ended.add(id)
       else this.lines.get(id)?.push(text)
       this.recorder.observe({ ...about, event, text }, this.subject)

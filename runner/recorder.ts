@@ -1,9 +1,9 @@
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Tap } from '../captures/tap.ts'
 import { realtimeNs } from '../generators/linux/libc.ts'
 import type { SentLog } from '../generators/sent.ts'
 import type { Fact } from './observation.ts'
+import type { FrameWanted, SiteTap } from './target/site-tap.ts'
 
 const PUMP_INTERVAL_MS = 2
 
@@ -22,8 +22,9 @@ export class Recorder {
   private readonly stage: string
   private readonly observationsPath: string
   private readonly streams: StreamNumbers
-  private taps: readonly Tap[] = []
+  private taps: readonly SiteTap[] = []
   private timer: NodeJS.Timeout | undefined
+  private stopped: Promise<TapFile[]> | undefined
   private readonly waiting = new Set<Waiter>()
 
   constructor(directory: string, stage: string, sent: SentLog, streams: StreamNumbers) {
@@ -33,7 +34,7 @@ export class Recorder {
     this.observationsPath = join(directory, 'observations.jsonl')
   }
 
-  start(taps: readonly Tap[]): void {
+  start(taps: readonly SiteTap[]): void {
     this.taps = taps
     this.schedule()
   }
@@ -50,27 +51,26 @@ export class Recorder {
   /** Frames of a stream that came in at a tap so far. */
   seen(stream: number, tapName: string, direction: number): number {
     for (const tap of this.taps) {
-      const count = tap.seen(stream, tapName, direction)?.count ?? 0
+      const count = tap.seen(stream, tapName, direction)
       if (count > 0) return count
     }
     return 0
   }
 
-  /** Counts, from now on, frames at a tap for which the predicate holds. */
-  watch(tapName: string, direction: number, matches: (frame: Uint8Array) => boolean): () => number {
-    let count = 0
-    for (const tap of this.taps) {
-      tap.watch((frame, name, way) => {
-        if (name === tapName && way === direction && matches(frame)) count++
-      })
-    }
-    return () => count
+  /** Counts, from now on, frames at a tap that are wanted. */
+  count(tapName: string, direction: number, wanted: FrameWanted): () => number {
+    const counts = this.taps.map(tap => tap.count(tapName, direction, wanted))
+    return () => counts.reduce((sum, count) => sum + count(), 0)
   }
 
-  /** Resolves true as soon as the condition holds after a drain, false at the time limit; rejects when stopped. */
-  async until(condition: () => boolean, timeoutMs: number, stop: AbortSignal): Promise<boolean> {
+  /**
+   * Resolves true as soon as the condition holds after a drain, false at the time limit; rejects when stopped. A condition that
+   * has to ask first is asked again when its answer is here.
+   */
+  async until(condition: Condition, timeoutMs: number, stop: AbortSignal): Promise<boolean> {
     stop.throwIfAborted()
-    if (condition()) return true
+    if (await condition()) return true
+    stop.throwIfAborted()
     return new Promise<boolean>((resolve, reject) => {
       const waiter: Waiter = { condition, deadlineMs: performance.now() + timeoutMs, settle: resolve, fail: reject }
       const onAbort = () => this.finish(waiter, () => reject(stop.reason))
@@ -100,11 +100,24 @@ export class Recorder {
 
   private check(waiter: Waiter, nowMs: number): void {
     try {
-      if (waiter.condition()) this.finish(waiter, () => waiter.settle(true))
+      const held = waiter.asking ? false : waiter.condition()
+      if (held === true) this.finish(waiter, () => waiter.settle(true))
       else if (nowMs >= waiter.deadlineMs) this.finish(waiter, () => waiter.settle(false))
+      else if (held !== false) this.ask(waiter, held)
     } catch (error) {
       this.finish(waiter, () => waiter.fail(error))
     }
+  }
+
+  private ask(waiter: Waiter, answer: Promise<boolean>): void {
+    waiter.asking = true
+    answer.then(
+      held => {
+        waiter.asking = false
+        if (held) this.finish(waiter, () => waiter.settle(true))
+      },
+      (error: unknown) => this.finish(waiter, () => waiter.fail(error)),
+    )
   }
 
   private finish(waiter: Waiter, settle: () => void): void {
@@ -113,20 +126,34 @@ export class Recorder {
     settle()
   }
 
-  /** Last drain; the taps' own drop counters become observations. */
-  stop(): void {
+  /** Ends the taps; their own drop counters become observations. Safe to call twice. */
+  async stop(): Promise<TapFile[]> {
     clearTimeout(this.timer)
-    for (const tap of this.taps) {
-      tap.drain()
-      const { received, dropped } = tap.close()
-      this.observe({ kind: 'tap', file: tap.file, received, dropped })
-    }
-    this.taps = []
+    this.stopped ??= Promise.all(this.taps.map(tap => this.stopTap(tap)))
+    return this.stopped
+  }
+
+  private async stopTap(tap: SiteTap): Promise<TapFile> {
+    const { received, dropped, interfaces } = await tap.close()
+    this.observe({ kind: 'tap', file: tap.file, received, dropped })
+    return { file: tap.file, interfaces }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
   }
 }
 
+export interface TapFile {
+  file: string
+  interfaces: string[]
+}
+
+type Condition = () => boolean | Promise<boolean>
+
 interface Waiter {
-  condition: () => boolean
+  condition: Condition
+  asking?: boolean
   deadlineMs: number
   settle: (held: boolean) => void
   fail: (error: unknown) => void

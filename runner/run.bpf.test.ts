@@ -173,12 +173,12 @@ test('a step that threw is no answer of the SUT, and what the case set is taken 
   const plan = planOf(['delivery/group-not-enabled.yaml'])
   const disabled: number[] = []
   const broken = (site: Site): Partial<Site> => ({
-    tryEnableGroup() {
+    async tryEnableGroup() {
       throw new Error('the tables are on fire')
     },
-    disableGroup(node, group) {
+    async disableGroup(node, group) {
       disabled.push(group)
-      site.disableGroup(node, group)
+      await site.disableGroup(node, group)
     },
   })
   const result = await runOf(plan, { ...onAltered(broken), retry: false })
@@ -192,7 +192,7 @@ test('a wait for tables waits for each of its nodes', async () => {
   const wanted = new Map([['n3', 5]])
   const asked: Record<string, number> = {}
   const slow = (site: Site): Partial<Site> => ({
-    tables(node) {
+    async tables(node) {
       asked[node] = (asked[node] ?? 0) + 1
       return (asked[node] ?? 0) <= (wanted.get(node) ?? 0) ? [] : site.tables(node)
     },

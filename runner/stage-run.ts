@@ -5,7 +5,7 @@ import { CaseRun } from './case-run.ts'
 import { isBug } from './exit.ts'
 import { Fences } from './fence.ts'
 import type { Patience } from './patience.ts'
-import { Recorder, type StreamNumbers } from './recorder.ts'
+import { Recorder, type StreamNumbers, type TapFile } from './recorder.ts'
 import { StageSite } from './stage-site.ts'
 import type { PlannedCase, Stage } from './suite/plan-types.ts'
 import type { Site } from './target/target.ts'
@@ -29,35 +29,25 @@ export interface StageContext {
   stop: AbortSignal
 }
 
-export interface TapFile {
-  file: string
-  interfaces: string[]
-}
-
 /** Runs a stage's cases on a site that is up: independent ones side by side, exclusive ones alone. Judges nothing. */
 export async function runStage(stage: Stage, site: Site, context: StageContext): Promise<TapFile[]> {
   const { directory, sent, streams, patience, stop } = context
-  const recorder = new Recorder(directory, stage.name, sent, streams)
-  const taps = site.openTaps(directory, context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name)
-  try {
-    recorder.start(taps)
-    const stageSite = new StageSite(site, recorder, context.run)
-    const fences = new Fences(stageSite, recorder, patience)
-    const unguarded = await fences.raise(stop)
-    if (unguarded.length > 0) context.warn(unguardedText(stage.name, unguarded))
-    const runOne = (planned: PlannedCase) =>
-      runCase(planned, stage, context, { site: stageSite, recorder, fences, stop, patience })
-    await inParallel(
-      stage.cases.filter(planned => !planned.exclusive),
-      context.jobs,
-      runOne,
-    )
-    for (const planned of stage.cases.filter(planned => planned.exclusive)) await runOne(planned)
-    await recorder.linger(TAIL_MS, stop)
-    return taps.map(tap => ({ file: tap.file, interfaces: [...tap.names()] }))
-  } finally {
-    recorder.stop()
-  }
+  await using recorder = new Recorder(directory, stage.name, sent, streams)
+  recorder.start(await site.openTaps(directory, context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name))
+  const stageSite = new StageSite(site, recorder, context.run)
+  const fences = new Fences(stageSite, recorder, patience)
+  const unguarded = await fences.raise(stop)
+  if (unguarded.length > 0) context.warn(unguardedText(stage.name, unguarded))
+  const runOne = (planned: PlannedCase) =>
+    runCase(planned, stage, context, { site: stageSite, recorder, fences, stop, patience })
+  await inParallel(
+    stage.cases.filter(planned => !planned.exclusive),
+    context.jobs,
+    runOne,
+  )
+  for (const planned of stage.cases.filter(planned => planned.exclusive)) await runOne(planned)
+  await recorder.linger(TAIL_MS, stop)
+  return recorder.stop()
 }
 
 async function runCase(

@@ -77,7 +77,7 @@ export class StageSite {
   }
 
   async joinAll(group: number): Promise<void> {
-    for (const node of this.map.nodes) this.site.enableGroup(node.name, group)
+    await Promise.all(this.map.nodes.map(node => this.site.enableGroup(node.name, group)))
     const membership = { group, igmpVersion: 3, hosts: [], robustness: 1, via: 'emulator', answers: true } as const
     await Promise.all(this.reachable().map(pod => this.endpoint(pod).join(membership)))
   }

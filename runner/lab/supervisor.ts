@@ -75,14 +75,14 @@ async function answer(request: LabRequest, status: LabStatus, site: Site, down: 
     case 'status':
       return status
     case 'tables':
-      return nodes.map(node => ({ node, groups: site.tables(node) }))
+      return Promise.all(nodes.map(async node => ({ node, groups: await site.tables(node) })))
     case 'drops':
-      return nodes.map(node => ({ node, reasons: site.drops(node) }))
+      return Promise.all(nodes.map(async node => ({ node, reasons: await site.drops(node) })))
     case 'enable':
-      for (const node of chosen(nodes, request.node)) site.enableGroup(node, request.group)
+      for (const node of chosen(nodes, request.node)) await site.enableGroup(node, request.group)
       return null
     case 'disable':
-      for (const node of chosen(nodes, request.node)) site.disableGroup(node, request.group)
+      for (const node of chosen(nodes, request.node)) await site.disableGroup(node, request.group)
       return null
     case 'down':
       // Answer first: the socket goes with the lab.

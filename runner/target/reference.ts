@@ -11,6 +11,8 @@ import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
 import type { Topology } from '../suite/plan-types.ts'
 import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, setDeviceUp, UNDERLAY } from './bed.ts'
+import { LocalTap } from './local-tap.ts'
+import type { SiteTap } from './site-tap.ts'
 import type { BringUpOptions, Site, Target } from './target.ts'
 import { witnessCounters } from './witness.ts'
 
@@ -124,7 +126,7 @@ class ReferenceSite implements Site {
     return endpoint
   }
 
-  openTaps(directory: string, prefix: string): Tap[] {
+  async openTaps(directory: string, prefix: string): Promise<SiteTap[]> {
     const places = new Map<Netns, { place: string; nameOf: (ifindex: number) => string | undefined }>()
     for (const node of this.bed.nodeList)
       places.set(node.ns, { place: node.name, nameOf: index => this.nodeTapName(node, index) })
@@ -139,7 +141,7 @@ class ReferenceSite implements Site {
     )
     if (this.options.querier)
       for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
-    return taps
+    return taps.map(tap => new LocalTap(tap))
   }
 
   /** Emulated hosts hear the querier through the tap at their pod. */
@@ -160,13 +162,13 @@ class ReferenceSite implements Site {
     return undefined
   }
 
-  enableGroup(node: string, group: number): void {
+  async enableGroup(node: string, group: number): Promise<void> {
     this.datapath(node).enableGroup(group)
   }
 
-  tryEnableGroup(node: string, group: number): boolean {
+  async tryEnableGroup(node: string, group: number): Promise<boolean> {
     try {
-      this.enableGroup(node, group)
+      await this.enableGroup(node, group)
       return true
     } catch (error) {
       if (error instanceof GroupLimitError) return false
@@ -174,19 +176,19 @@ class ReferenceSite implements Site {
     }
   }
 
-  disableGroup(node: string, group: number): void {
+  async disableGroup(node: string, group: number): Promise<void> {
     this.datapath(node).disableGroup(group)
   }
 
-  tables(node: string): GroupTable[] {
+  async tables(node: string): Promise<GroupTable[]> {
     return this.datapath(node).subscribers()
   }
 
-  drops(node: string): Record<string, number> {
+  async drops(node: string): Promise<Record<string, number>> {
     return this.datapath(node).drops()
   }
 
-  witness(): Record<string, number> {
+  async witness(): Promise<Record<string, number>> {
     return witnessCounters(this.bed.nodes.values())
   }
 

@@ -1,9 +1,9 @@
-import type { Tap } from '../../captures/tap.ts'
 import type { SiteMap } from '../check/check.ts'
 import type { Endpoint } from '../endpoint.ts'
 import type { GroupTable } from '../observation.ts'
 import type { Capability } from '../probe.ts'
 import type { Topology } from '../suite/plan-types.ts'
+import type { SiteTap } from './site-tap.ts'
 
 /** A driver: knows how to bring one kind of SUT up, and nothing about verdicts. */
 export interface Target {
@@ -22,20 +22,23 @@ export interface BringUpOptions {
   prefix?: string
 }
 
-/** A target that is up: pods to act in, tables to read, places to listen. `close` leaves nothing behind. */
+/**
+ * A target that is up: pods to act in, tables to read, places to listen; all of it may be on other machines, with clocks of
+ * their own. `close` leaves nothing behind.
+ */
 export interface Site {
   readonly map: SiteMap
   endpoint(pod: string): Endpoint
-  /** Opens a tap in every namespace; file names are relative to `directory`. */
-  openTaps(directory: string, prefix: string): Tap[]
-  enableGroup(node: string, group: number): void
+  /** Opens a tap in every namespace; each listens when this resolves. File names are relative to `directory`. */
+  openTaps(directory: string, prefix: string): Promise<SiteTap[]>
+  enableGroup(node: string, group: number): Promise<void>
   /** False when the SUT refuses because its limit is reached; any other trouble is thrown. */
-  tryEnableGroup(node: string, group: number): boolean
-  disableGroup(node: string, group: number): void
-  tables(node: string): GroupTable[]
-  drops(node: string): Record<string, number>
+  tryEnableGroup(node: string, group: number): Promise<boolean>
+  disableGroup(node: string, group: number): Promise<void>
+  tables(node: string): Promise<GroupTable[]>
+  drops(node: string): Promise<Record<string, number>>
   /** Cumulative loss counters of kernel and devices. */
-  witness(): Record<string, number>
+  witness(): Promise<Record<string, number>>
   setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void>
   /** The pod is gone abruptly: veth and namespace removed, no IGMP leave. */
   kill(pod: string): Promise<void>

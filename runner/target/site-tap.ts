@@ -1,0 +1,27 @@
+import type { FrameSpec } from '../../generators/frame-spec.ts'
+
+/** A frame that something is waiting for, as data: the tap that looks for it may be on another machine. */
+export interface FrameWanted {
+  match: FrameSpec
+}
+
+/** Something that listens at one place of a site and keeps what it hears: in this process or behind a command prefix. */
+export interface SiteTap {
+  /** Relative to the run directory. Whole once `close` has resolved, and not before. */
+  readonly file: string
+  /** Takes in what has come since, as far as it is here; what is on its way from afar comes with a later call. */
+  drain(): void
+  /** Frames of a stream that came by so far. */
+  seen(stream: number, tapName: string, direction: number): number
+  /** Counts, from now on, such frames. */
+  count(tapName: string, direction: number, wanted: FrameWanted): () => number
+  /** Ends it and fetches what stayed where it listened. */
+  close(): Promise<ClosedTap>
+}
+
+export interface ClosedTap {
+  received: number
+  dropped: number
+  /** Names of its taps by interface id. */
+  interfaces: string[]
+}
