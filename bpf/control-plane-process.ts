@@ -2,15 +2,29 @@ import { readSync, writeSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { waitReadable } from '../generators/linux/poll.ts'
 import type { DatapathHandle } from './datapath.ts'
-import { NodeAgent, type Surroundings } from './node-agent.ts'
+import { NodeAgent, type Peer, type Surroundings } from './node-agent.ts'
 
 /** What the owner asks, one JSON object a line on standard input; every request is answered once, in order, on standard output. */
-export type Request = { id: number; do: 'settle' | 'close' } | { id: number; do: 'restart'; node: string }
+export type Request =
+  | { id: number; do: 'settle' | 'close' }
+  | { id: number; do: 'restart'; node: string }
+  | { id: number; do: 'peers'; peers: Published[] }
+  | { id: number; do: 'published' }
+
+/** What a node has told the others: all its groups with members, and how many pods each. */
+export interface Published {
+  address: number
+  groups: [group: number, pods: number][]
+}
 
 export interface Answer {
   id: number
   error?: string
+  published?: Published[]
 }
+
+/** Without being asked, and once until it is asked: there is something new to tell nodes that are elsewhere. */
+export type News = { news: true }
 
 const STDIN = 0
 const STDOUT = 1
@@ -20,8 +34,19 @@ const WAIT_MS = 1000
 class Agents {
   readonly #agents = new Map<string, NodeAgent>()
   readonly #timers: { dueMs: number; run: () => void }[] = []
+  /** Nodes whose agents run elsewhere, by address. */
+  #peers = new Map<number, Peer>()
+  #news: 'none' | 'fresh' | 'announced' = 'none'
   readonly #surroundings: Surroundings = {
-    others: agent => [...this.#agents.values()].filter(other => other !== agent),
+    others: agent => [...this.#otherAgents(agent), ...this.#peers.values()],
+    tell: (agent, group, pods) => {
+      for (const other of this.#otherAgents(agent)) other.setNode(group, agent.address, pods)
+      this.#renew()
+    },
+    tellAll: agent => {
+      for (const other of this.#otherAgents(agent)) other.forgetUnpublished(agent)
+      this.#renew()
+    },
     after: (delayMs, run) => this.#after(delayMs, run),
   }
   readonly #input = Buffer.alloc(65_536)
@@ -33,14 +58,35 @@ class Agents {
     for (const agent of this.#agents.values()) agent.start()
   }
 
+  #otherAgents(agent: NodeAgent): NodeAgent[] {
+    return [...this.#agents.values()].filter(other => other !== agent)
+  }
+
   run(): void {
     while (this.#running) {
+      this.#announce()
       const fds = [STDIN, ...[...this.#agents.values()].flatMap(agent => agent.fds)]
       const ready = waitReadable(fds, this.#untilNextTimerMs())
       for (const agent of this.#agents.values()) agent.drain()
       this.#runTimers()
       if (ready.has(STDIN)) this.#read()
     }
+  }
+
+  #renew(): void {
+    if (this.#news === 'none') this.#news = 'fresh'
+  }
+
+  /** The owner fetches it: a pipe that nobody reads in time would fill up with lines that are old already. */
+  #announce(): void {
+    if (this.#news !== 'fresh') return
+    this.#news = 'announced'
+    say({ news: true })
+  }
+
+  #published(): Published[] {
+    this.#news = 'none'
+    return [...this.#agents.values()].map(({ address, published }) => ({ address, groups: [...published] }))
   }
 
   /** The end of the input is the end of the owner, however it ended. */
@@ -55,16 +101,18 @@ class Agents {
   #answer(request: Request): void {
     const answer: Answer = { id: request.id }
     try {
-      this.#serve(request)
+      if (request.do === 'published') answer.published = this.#published()
+      else this.#serve(request)
     } catch (error) {
       answer.error = error instanceof Error ? (error.stack ?? error.message) : String(error)
     }
     say(answer)
   }
 
-  #serve(request: Request): void {
+  #serve(request: Exclude<Request, { do: 'published' }>): void {
     if (request.do === 'settle') this.#settle()
     else if (request.do === 'restart') this.#restart(request.node)
+    else if (request.do === 'peers') this.#setPeers(request.peers)
     else this.#close()
   }
 
@@ -85,6 +133,20 @@ class Agents {
     const agent = new NodeAgent(old.handle, this.#surroundings)
     this.#agents.set(node, agent)
     agent.start()
+  }
+
+  /** All nodes elsewhere, as they are now: what one no longer publishes, or a node that is gone, is nobody's subscriber. */
+  #setPeers(published: readonly Published[]): void {
+    const before = this.#peers
+    this.#peers = new Map(published.map(({ address, groups }) => [address, { address, published: new Map(groups) }]))
+    const gone = [...before.values()].filter(peer => !this.#peers.has(peer.address))
+    for (const agent of this.#agents.values()) {
+      for (const { address } of gone) agent.forgetUnpublished({ address, published: new Map() })
+      for (const peer of this.#peers.values()) {
+        agent.forgetUnpublished(peer)
+        for (const [group, pods] of peer.published) agent.setNode(group, peer.address, pods)
+      }
+    }
   }
 
   #close(): void {
@@ -121,8 +183,8 @@ class Agents {
   }
 }
 
-function say(answer: Answer): void {
-  writeSync(STDOUT, `${JSON.stringify(answer)}\n`)
+function say(line: Answer | News): void {
+  writeSync(STDOUT, `${JSON.stringify(line)}\n`)
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})

@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert'
 import type { IgmpFields } from '../generators/frame-spec.ts'
 import { formatIpv4, parseIpv4 } from '../generators/wire/address.ts'
 import { suite } from '../test/suite.ts'
+import { startControlPlane } from './control-plane.ts'
 import { Testbed } from './testbed.ts'
 
 const test = suite('control plane', { timeoutMs: 60_000 })
@@ -104,6 +105,38 @@ test('a control-plane fault shows, and only while it is on', async () => {
     assert.equal(rows('n2', group), [...afterLeave], fault)
   }
   await testbed.reload({})
+})
+
+test('two control planes that hear of each other by messages keep each other in step', async () => {
+  const group = freshGroup()
+  await testbed.controlPlane?.close()
+  const [n1, n2] = [testbed.datapath('n1'), testbed.datapath('n2')]
+  let news = 0
+  const one = await startControlPlane([n1], () => news++)
+  const two = await startControlPlane([n2])
+  try {
+    const carry = async () => two.setPeers(await one.published())
+    await carry()
+    const before = news
+    testbed.enable(group)
+    testbed.igmp('a', v2Report(group))
+    await one.settled()
+    await carry()
+    assert.ok(news > before, 'a join is news')
+    assert.equal(rows('n2', group), [N1])
+    testbed.igmp('a', v2Leave(group))
+    await one.settled()
+    await carry()
+    assert.equal(rows('n2', group), [])
+    testbed.igmp('a', v2Report(group))
+    await one.settled()
+    await carry()
+    await two.setPeers([])
+    assert.equal(rows('n2', group), [], 'a node that is gone is nobody’s subscriber')
+  } finally {
+    await one.close()
+    await two.close()
+  }
 })
 
 test.run()

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { onAllCpus } from '../generators/linux/libc.ts'
-import type { Answer, Request } from './control-plane-process.ts'
+import type { Answer, News, Published, Request } from './control-plane-process.ts'
 import type { Datapath, DatapathHandle } from './datapath.ts'
 
 /** What keeps the nodes' subscriber tables in step: one agent a node, all in one process that is not the caller's. */
@@ -11,13 +11,24 @@ export interface ControlPlane {
   settled(): Promise<void>
   /** A node's agent dies and starts anew from the node's maps. */
   restart(node: string): Promise<void>
+  /** What the nodes of this control plane tell the others: for those whose agents run elsewhere. */
+  published(): Promise<Published[]>
+  /** The nodes whose agents run elsewhere, all of them, with what they published. */
+  setPeers(peers: Published[]): Promise<void>
   /** Before the datapaths are closed: its process uses their file descriptors. */
   close(): Promise<void>
 }
 
-/** Starts it for datapaths that are attached; pods and groups may come and go afterwards. */
-export async function startControlPlane(datapaths: readonly Datapath[]): Promise<ControlPlane> {
-  const plane = new ControlPlaneProcess(datapaths.map(datapath => datapath.handle()))
+/**
+ * Starts it for datapaths that are attached; pods and groups may come and go afterwards. `onNews` is for nodes with peers whose
+ * agents run elsewhere: it is called when `published` has changed since it was read.
+ */
+export async function startControlPlane(
+  datapaths: readonly Datapath[],
+  onNews: () => void = () => {},
+): Promise<ControlPlane> {
+  const handles = datapaths.map(datapath => datapath.handle())
+  const plane = new ControlPlaneProcess(handles, onNews)
   await plane.started
   return plane
 }
@@ -27,20 +38,24 @@ export async function startControlPlane(datapaths: readonly Datapath[]): Promise
  * shares neither thread nor event loop with the senders, and is what an agent on a node of its own would be.
  */
 class ControlPlaneProcess implements ControlPlane {
-  readonly started: Promise<void>
+  readonly started: Promise<unknown>
   readonly #child: ChildProcess
   readonly #exit: Promise<void>
-  readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
+  readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>()
   #last = 0
   #failure: Error | undefined
   #closed = false
 
-  constructor(handles: readonly DatapathHandle[]) {
+  constructor(handles: readonly DatapathHandle[], onNews: () => void) {
     const { child, exit } = start(handles)
     this.#child = child
     this.started = this.#answerTo(0)
     if (child.stdout)
-      createInterface({ input: child.stdout }).on('line', line => this.#receive(JSON.parse(line) as Answer))
+      createInterface({ input: child.stdout }).on('line', line => {
+        const said = JSON.parse(line) as Answer | News
+        if ('news' in said) onNews()
+        else this.#receive(said)
+      })
     child.stdin?.on('error', () => {})
     this.#exit = exit.then(why => this.#fail(new Error(`the control plane has ended: ${why}`)))
   }
@@ -53,6 +68,14 @@ class ControlPlaneProcess implements ControlPlane {
     await this.#ask({ id: ++this.#last, do: 'restart', node })
   }
 
+  async published(): Promise<Published[]> {
+    return (await this.#ask({ id: ++this.#last, do: 'published' })).published ?? []
+  }
+
+  async setPeers(peers: Published[]): Promise<void> {
+    await this.#ask({ id: ++this.#last, do: 'peers', peers })
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -60,21 +83,21 @@ class ControlPlaneProcess implements ControlPlane {
     await this.#exit
   }
 
-  async #ask(request: Request): Promise<void> {
+  async #ask(request: Request): Promise<Answer> {
     if (this.#failure) throw this.#failure
     const answer = this.#answerTo(request.id)
     this.#child.stdin?.write(`${JSON.stringify(request)}\n`)
-    await answer
+    return await answer
   }
 
-  #answerTo(id: number): Promise<void> {
+  #answerTo(id: number): Promise<Answer> {
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }))
   }
 
   #receive(answer: Answer): void {
     const waiting = this.#waiting.get(answer.id)
     this.#waiting.delete(answer.id)
-    if (answer.error === undefined) waiting?.resolve()
+    if (answer.error === undefined) waiting?.resolve(answer)
     else waiting?.reject(new Error(answer.error))
   }
 

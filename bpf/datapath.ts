@@ -4,6 +4,7 @@ import {
   detachTc,
   lookup,
   possibleCpus,
+  remove,
   type TestRun,
   testRun,
   update,
@@ -41,6 +42,8 @@ export interface DatapathOptions {
   vni: number
   faults?: readonly string[]
   querier?: QuerierTimers
+  /** Pods' unicast goes up the node's own stack: on a node of a cluster that has routes, services and probes. */
+  unicastByKernel?: boolean
   /** Members served before a datagram queues for the rest; for measurements. */
   sliceMembers?: number
   /** For tests: all is loaded and told about pods and nodes, and no program is attached anywhere. */
@@ -167,6 +170,11 @@ export class Datapath {
     update(this.#object.mapFd('node_addresses'), addressKey(address), u32Key(index))
     if (typeof pods === 'number') this.#addRoute(pods, POD_NETWORK_BITS, index)
     else for (const pod of pods) this.#addRoute(pod, 32, index)
+  }
+
+  /** Its tunnel packets are no longer accepted; to be called once no group has it as a subscriber. */
+  removeRemoteNode(address: number): void {
+    remove(this.#object.mapFd('node_addresses'), addressKey(address))
   }
 
   /** Groups must be enabled before pods can join them. Throws GroupLimitError at the 1025th, and counts it. */
@@ -314,10 +322,11 @@ export class Datapath {
 }
 
 function writeConfig(config: Buffer, options: DatapathOptions): void {
-  const { querier, faults = [], vni, sliceMembers } = options
+  const { querier, faults = [], vni, sliceMembers, unicastByKernel = false } = options
   const layout = LAYOUT.mcast_config
   config.writeBigUInt64LE(faultMask(faults), layout.fault_mask)
   config.writeUInt32LE(vni, layout.vni)
+  config.writeUInt32LE(unicastByKernel ? 1 : 0, layout.unicast_by_kernel)
   if (sliceMembers !== undefined) config.writeUInt32LE(sliceMembers, layout.slice_members)
   if (!querier) return
   const { robustness, queryIntervalMs, queryResponseIntervalMs, lastMemberQueryIntervalMs } = querier

@@ -4,12 +4,14 @@
  */
 export const LAYOUT = {
   mcast_config: {
-    sizeBytes: 32,
+    sizeBytes: 40,
     fault_mask: 0,
     membership_interval_ns: 8,
     last_member_query_time_ns: 16,
     vni: 24,
     slice_members: 28,
+    unicast_by_kernel: 32,
+    reserved: 36,
   },
   mcast_member: { sizeBytes: 8, target: 0, exclude_hosts: 4, filters: 6 },
   mcast_table: { sizeBytes: 8208, group: 0, rows: 4, count: 8, local: 12, members: 16 },

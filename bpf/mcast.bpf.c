@@ -28,7 +28,7 @@ int from_pod(struct __sk_buff *skb)
 	}
 	if (is_multicast(ip.dst))
 		return replicate(skb, &ip, false);
-	return unicast_from_pod(skb, &ip);
+	return config.unicast_by_kernel ? TC_ACT_OK : unicast_from_pod(skb, &ip);
 }
 
 /* Ingress of `cilium_vxlan`: decapsulated frames of other nodes. Delivered here or nowhere. */
@@ -54,6 +54,8 @@ int from_overlay(struct __sk_buff *skb)
 	}
 	if (is_multicast(ip.dst))
 		return FAULT(REFORWARD_FROM_OVERLAY) && reforwarded ? drop(DROP_FAULT) : replicate(skb, &ip, true);
+	if (config.unicast_by_kernel)
+		return TC_ACT_OK;
 	reason = unicast_to_pod(skb, ip.dst);
 	return reason >= 0 ? reason : drop(DROP_NO_ROUTE);
 }

@@ -7,10 +7,21 @@ import { addressKey, COMMAND, COMMAND_SLOT, DROP_REASONS, EVENT, LAYOUT, memberA
 import { type Question, queryFrame, replaceRouterAlert } from './querier.ts'
 import { readGroups, readTable } from './subscribers.ts'
 
+/** Another node, as its agent has told of it. */
+export interface Peer {
+  readonly address: number
+  /** Groups with members on that node, and how many pods that was. */
+  readonly published: ReadonlyMap<number, number>
+}
+
 /** What an agent needs of the control plane around it. */
 export interface Surroundings {
-  /** The other nodes' agents, as they are now. */
-  others(agent: NodeAgent): readonly NodeAgent[]
+  /** The other nodes, as they are now. */
+  others(agent: NodeAgent): readonly Peer[]
+  /** Tells them that this node has members of the group (`pods` of them), or no longer. */
+  tell(agent: NodeAgent, group: number, pods: number): void
+  /** Tells them that `published` is all there is, whatever they heard before. */
+  tellAll(agent: NodeAgent): void
   after(delayMs: number, run: () => void): void
 }
 
@@ -23,7 +34,7 @@ const MANY_EVENTS = 512
  * IsovalentMulticastNode), and keeps the other nodes as subscribers here of the groups they told it. All it knows is in
  * the node's maps too, so it can be thrown away and made anew.
  */
-export class NodeAgent {
+export class NodeAgent implements Peer {
   readonly handle: DatapathHandle
   /** Groups with members on this node, as told to the others, and how many pods that was. */
   readonly published = new Map<number, number>()
@@ -50,6 +61,10 @@ export class NodeAgent {
     this.#events.drain(() => {})
     this.resync()
     if (this.handle.querier) this.#queryAtStartup(this.handle.querier.robustness)
+  }
+
+  get address(): number {
+    return this.handle.address
   }
 
   get fds(): number[] {
@@ -84,13 +99,13 @@ export class NodeAgent {
       this.#resyncNodes(group, table)
     }
     for (const group of before) this.#publish(group, 0)
-    for (const other of this.#surroundings.others(this)) other.forgetUnpublished(this)
+    this.#surroundings.tellAll(this)
   }
 
   /** Drops `other` from every group that it no longer publishes. */
-  forgetUnpublished(other: NodeAgent): void {
+  forgetUnpublished(other: Peer): void {
     for (const group of readGroups(this.handle.maps))
-      if (!other.published.has(group)) this.setNode(group, other.handle.address, 0)
+      if (!other.published.has(group)) this.setNode(group, other.address, 0)
   }
 
   /** Another node has members of the group (`pods` of them), or no longer. */
@@ -117,7 +132,7 @@ export class NodeAgent {
   #welcome(group: number): void {
     for (const other of this.#surroundings.others(this)) {
       const pods = other.published.get(group)
-      if (pods) this.setNode(group, other.handle.address, pods)
+      if (pods) this.setNode(group, other.address, pods)
     }
   }
 
@@ -136,7 +151,7 @@ export class NodeAgent {
     if (this.#closed) return
     if (pods > 0) this.published.set(group, pods)
     else this.published.delete(group)
-    for (const other of this.#surroundings.others(this)) other.setNode(group, this.handle.address, pods)
+    this.#surroundings.tell(this, group, pods)
   }
 
   /** Makes the remote rows of one of this node's groups what the others publish. */
@@ -150,7 +165,7 @@ export class NodeAgent {
     }
     for (const other of others) {
       const pods = other.published.get(group) ?? 0
-      if (pods > 0 !== present.has(other.handle.address)) this.setNode(group, other.handle.address, pods)
+      if (pods > 0 !== present.has(other.address)) this.setNode(group, other.address, pods)
     }
   }
 

@@ -26,6 +26,9 @@ struct mcast_config {
 	__u32 vni;
 	/* Members served before the packet queues for the next slice: their copies are delivered while in the cache. */
 	__u32 slice_members;
+	/* Not 0: unicast goes up the node's own stack, which knows services, probes and the routes to other nodes' pods. */
+	__u32 unicast_by_kernel;
+	__u32 reserved;
 };
 
 enum mcast_filter_mode {
