@@ -12,7 +12,7 @@ import { Interrupted, type Io } from './io.ts'
 const test = suite('cli')
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const COMMANDS = 'run judge check list explain faults send join capture decrypt lab mcast probe'.split(' ')
+const COMMANDS = 'run judge check list explain faults send join capture decrypt lab mcast cni probe'.split(' ')
 
 /** A command line in process: its exit code and everything it wrote. */
 async function invoke(line: string, signal = new AbortController().signal) {

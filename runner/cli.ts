@@ -36,6 +36,7 @@ const COMMANDS: Loaders = {
   decrypt: async () => (await import('./commands/decrypt.ts')).decryptCommand,
   lab: async () => (await import('./commands/lab.ts')).labCommand,
   mcast: async () => (await import('./commands/mcast.ts')).mcastCommand,
+  cni: async () => (await import('./commands/cni.ts')).cniCommand,
   probe: async () => (await import('./commands/probe.ts')).probeCommand,
 }
 

@@ -3,6 +3,7 @@ import { each, igmpVersion, list, seconds, wholeNumber } from './cli-values.ts'
 import type {
   CaptureOptions,
   CheckOptions,
+  CniOptions,
   CommandOptions,
   DecryptOptions,
   FaultsOptions,
@@ -48,7 +49,8 @@ export function commandLine(io: Io, dispatch: Dispatch): Command {
       getErrHelpWidth: () => io.stdout.columns ?? 100,
     })
   for (const add of [addRun, addJudge, addCheck, addList, addExplain, addFaults]) add(program, dispatch)
-  for (const add of [addSend, addJoin, addCapture, addDecrypt, addLab, addMcast, addProbe]) add(program, dispatch)
+  for (const add of [addSend, addJoin, addCapture, addDecrypt, addLab, addMcast, addCni, addProbe])
+    add(program, dispatch)
   return withExamples(
     program,
     ['castproof run', 'castproof run suites/igmp --junit out/', 'castproof probe'],
@@ -305,6 +307,36 @@ function addMcast(program: Command, dispatch: Dispatch): void {
     'castproof mcast group list',
     'castproof mcast subscriber list all --node n1',
     'castproof mcast drops --json',
+  ])
+}
+
+function addCni(program: Command, dispatch: Dispatch): void {
+  const cni = program.command('cni').description("the reference datapath as a cluster's network (deploy/reference-cni)")
+  const places = { binDir: '/opt/cni/bin', confDir: '/etc/cni/net.d', runtimeBinDir: '/opt/cni/bin' }
+  const run = (action: CniOptions['action'], options: Partial<CniOptions>): Promise<void> =>
+    dispatch('cni', { ...places, fault: [], ...options, action })
+  cni
+    .command('agent')
+    .description('serve this node until stopped: datapath, CNI plugin, custom resources')
+    .option('--node <name>', 'its name in the cluster (default: $NODE_NAME)')
+    .option('--fault <name>', 'break the datapath in this way, may repeat', list, [])
+    .option('--bin-dir <dir>', 'where the plugin is put', places.binDir)
+    .option('--conf-dir <dir>', 'where the network configuration is put', places.confDir)
+    .option('--runtime-bin-dir <dir>', 'the former as the container runtime sees it', places.runtimeBinDir)
+    .action((options: Partial<CniOptions>) => run('agent', options))
+  cni
+    .command('faults')
+    .argument('[names...]', 'faults; none: the datapath is right')
+    .description("exchange the datapath of this node's agent for one with these faults; members must join again")
+    .action((fault: string[]) => run('faults', { fault }))
+  cni
+    .command('restart')
+    .description("restart this node's control plane from the datapath's tables")
+    .action(() => run('restart', {}))
+  withExamples(cni, [
+    'castproof cni agent --node worker-1',
+    'castproof cni faults wrong-group-mac',
+    'castproof cni faults',
   ])
 }
 

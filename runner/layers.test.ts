@@ -7,7 +7,7 @@ import { suite } from '../test/suite.ts'
 const test = suite('layers')
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const FOLDERS = ['generators', 'captures', 'bpf', 'reports', 'runner', 'test', 'bench']
+const FOLDERS = ['generators', 'captures', 'bpf', 'reports', 'runner', 'deploy', 'test', 'bench']
 
 /** The types that a suite, a sender and a matcher share: whoever builds or matches frames may name them. */
 const CONTRACTS = ['generators/frame-spec.ts', 'generators/stream-spec.ts']

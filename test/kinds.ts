@@ -19,7 +19,7 @@ export const KINDS: Readonly<Record<Kind, KindRules>> = {
   vm: { needs: ['root', 'qemu', 'busybox'], atOnce: 1, limitMs: 900_000 },
 }
 
-const FOLDERS = ['generators', 'captures', 'bpf', 'reports', 'runner', 'suites', 'test', 'bench']
+const FOLDERS = ['generators', 'captures', 'bpf', 'reports', 'runner', 'suites', 'deploy', 'test', 'bench']
 
 /** Every test file of the project, by the kind its name says. */
 export function testFiles(root: string): Map<Kind, string[]> {

@@ -99,11 +99,14 @@ function printStatus(status: LabStatus, io: Io): void {
   const faults = status.faults.length > 0 ? `, faults: ${status.faults.join(', ')}` : ''
   printLine(io, `lab ${status.id}: ${status.target}${faults}`)
   for (const node of status.site.nodes) {
-    printLine(io, `  ${node.name}  ${formatIpv4(node.address).padEnd(15)} namespace ${status.namespaces[node.name]}`)
+    printLine(
+      io,
+      `  ${node.name}  ${formatIpv4(node.address).padEnd(15)} ${inNamespace(status.namespaces[node.name])}`.trimEnd(),
+    )
     const pods = status.site.pods.filter(pod => pod.node === node.name)
     for (const pod of pods.slice(0, 8)) {
       const namespace = status.namespaces[pods.length > 64 ? `${node.name}-pods` : pod.name]
-      printLine(io, `    ${pod.name}  ${formatIpv4(pod.address).padEnd(15)} namespace ${namespace}`)
+      printLine(io, `    ${pod.name}  ${formatIpv4(pod.address).padEnd(15)} ${inNamespace(namespace)}`.trimEnd())
     }
     if (pods.length > 8) printLine(io, `    … and ${pods.length - 8} more pods`)
   }
@@ -152,4 +155,9 @@ async function shell(options: LabOptions, io: Io): Promise<number> {
   const program = options.program.length > 0 ? options.program : [io.env['SHELL'] ?? '/bin/sh']
   const result = await execa('ip', ['netns', 'exec', namespace ?? '', ...program], { stdio: 'inherit', reject: false })
   return result.exitCode ?? 1
+}
+
+/** Pods of a cluster are in namespaces that are not ours to name. */
+function inNamespace(name: string | undefined): string {
+  return name === undefined ? '' : `namespace ${name}`
 }

@@ -117,6 +117,15 @@ export interface McastOptions {
   json: boolean
 }
 
+export interface CniOptions {
+  action: 'agent' | 'faults' | 'restart'
+  fault: string[]
+  node?: string
+  binDir: string
+  confDir: string
+  runtimeBinDir: string
+}
+
 export interface ProbeOptions {
   json: boolean
 }
@@ -135,5 +144,6 @@ export interface CommandOptions {
   decrypt: DecryptOptions
   lab: LabOptions
   mcast: McastOptions
+  cni: CniOptions
   probe: ProbeOptions
 }

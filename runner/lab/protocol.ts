@@ -29,7 +29,7 @@ export type NodeDrops = { node: string; reasons: Record<string, number> }[]
 const REPLY_LIMIT_MS = 10_000
 
 /** Asks a lab's supervisor; throws what it answers as an error. */
-export async function ask<Result>(id: string, request: LabRequest): Promise<Result> {
+export async function ask<Result, Request = LabRequest>(id: string, request: Request): Promise<Result> {
   const socket = createConnection(socketPath(id))
   try {
     const reply = await exchange(socket, request)
@@ -40,7 +40,7 @@ export async function ask<Result>(id: string, request: LabRequest): Promise<Resu
   }
 }
 
-function exchange(socket: Socket, request: LabRequest): Promise<LabReply> {
+function exchange(socket: Socket, request: unknown): Promise<LabReply> {
   return new Promise((resolve, reject) => {
     socket.setTimeout(REPLY_LIMIT_MS, () => reject(new Error(`the lab did not answer within ${REPLY_LIMIT_MS} ms`)))
     const failed = (error: NodeJS.ErrnoException): void => reject(isGone(error) ? labIsGone() : error)
@@ -65,8 +65,11 @@ function labIsGone(): UserError {
   return new UserError('no-lab', 'the lab has just gone down', { hint: 'castproof lab status' })
 }
 
-/** Answers requests one after the other until closed; a request that fails is answered, not fatal. */
-export function serve(id: string, answer: (request: LabRequest) => Promise<unknown>): Promise<Server> {
+/** Answers requests until closed; one that fails is answered, not fatal. */
+export function serve<Request = LabRequest>(
+  id: string,
+  answer: (request: Request) => Promise<unknown>,
+): Promise<Server> {
   const server = createServer(socket => {
     socket.on('error', () => socket.destroy())
     linesOf(socket, () => socket.destroy()).on('line', line => {
@@ -79,9 +82,9 @@ export function serve(id: string, answer: (request: LabRequest) => Promise<unkno
   })
 }
 
-async function reply(line: string, answer: (request: LabRequest) => Promise<unknown>): Promise<LabReply> {
+async function reply<Request>(line: string, answer: (request: Request) => Promise<unknown>): Promise<LabReply> {
   try {
-    return { ok: true, result: (await answer(JSON.parse(line) as LabRequest)) ?? null }
+    return { ok: true, result: (await answer(JSON.parse(line) as Request)) ?? null }
   } catch (error) {
     return { ok: false, error: error instanceof Error ? error.message : String(error) }
   }

@@ -16,7 +16,7 @@ export const UNDERLAY = 'underlay'
 const FIRST_NODE = 0x0ae00004
 /** Strangers' addresses are in the nodes' network, and no node's. */
 const STRANGERS = 0x0ae0c800
-const GATEWAY = '169.254.1.1'
+export const GATEWAY = '169.254.1.1'
 
 export interface BedNode {
   name: string
