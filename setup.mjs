@@ -6,7 +6,7 @@
 //
 // `run` is what `castproof run` needs, `test` adds the witnesses of the tests and the VM. `npm test` asks for `test`.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -21,11 +21,19 @@ const PACKAGES = {
     ...['curl', 'ethtool', 'iproute2', 'iputils-ping', 'python3', 'socat', 'tcpdump', 'util-linux'],
   ],
   cap: ['g++', 'libpcap-dev'],
+  /** Libraries of the daemons below. */
+  router: ['libc-ares2', 'libcap2', 'libjson-c5', 'libreadline8', 'libyang2'],
   test: [
     ...['bpftool', 'netsniff-ng', 'procps', 'python3-scapy', 'tcpreplay', 'tshark'],
     ...['busybox-static', 'cpio', 'kmod', 'qemu-system-x86'],
   ],
 }
+
+/**
+ * Routing daemons, unpacked below .cache/ and not installed: their packages conflict with each other, start services and
+ * leave configuration, none of which a test tool may do to a machine.
+ */
+const UNPACKED = ['frr', 'pimd', 'smcroute']
 
 /** For systems without dpkg: what must be in PATH. */
 const PROGRAMS = ['clang', 'curl', 'ip', 'make', 'ping', 'python3', 'setpriv', 'socat', 'tcpdump']
@@ -33,6 +41,7 @@ const PROGRAMS = ['clang', 'curl', 'ip', 'make', 'ping', 'python3', 'setpriv', '
 const WITHOUT = {
   cap: 'the portable engine (cap) cannot be built, all else works',
   test: 'some tests cannot run and will say so',
+  router: 'the router target cannot run, all else works',
 }
 
 class Stop extends Error {
@@ -50,6 +59,7 @@ function main(argv) {
   checkNode()
   for (const [step, run] of Object.entries({
     debian: () => debian(profile),
+    daemons: () => daemons(),
     npm: npmPackages,
     cap: cap,
     bpf: bpfObjects,
@@ -81,7 +91,7 @@ function checkNode() {
 }
 
 function debian(profile) {
-  const groups = profile === 'test' ? ['needed', 'cap', 'test'] : ['needed', 'cap']
+  const groups = profile === 'test' ? ['needed', 'cap', 'router', 'test'] : ['needed', 'cap', 'router']
   const installed = installedPackages(groups.flatMap(group => PACKAGES[group]))
   if (installed === undefined) return otherSystem()
   const lacking = group => PACKAGES[group].filter(name => !installed.has(name))
@@ -96,6 +106,38 @@ function debian(profile) {
   const wanted = groups.filter(group => group !== 'needed' && lacking(group).length > 0)
   const lines = wanted.map(group => `without ${lacking(group).join(' ')} ${WITHOUT[group]}`)
   return { text: `${lines.join('; ')}: ${refusal}`, did: true }
+}
+
+function daemons() {
+  const folder = join(ROOT, '.cache/debian')
+  const missing = UNPACKED.filter(name => !existsSync(join(folder, name)))
+  if (missing.length === 0) return { text: 'are unpacked', did: false }
+  if (spawnSync('dpkg', ['--version']).error || spawnSync('apt-get', ['--version']).error)
+    return { text: `no dpkg or apt-get to unpack ${missing.join(' ')}: ${WITHOUT.router}`, did: false }
+  mkdirSync(folder, { recursive: true })
+  for (const name of missing) {
+    const failure = unpack(name, folder)
+    if (failure) return { text: `without ${missing.join(' ')} ${WITHOUT.router}: ${failure}`, did: true }
+  }
+  return { text: `unpacked ${missing.join(' ')}, installed none`, did: true }
+}
+
+/** Made under another name first, so that half of one is never used. */
+function unpack(name, folder) {
+  const fresh = mkdtempSync(join(folder, '.fresh-'))
+  try {
+    // As root, apt would hand the download to a user that cannot write here, and warn.
+    const download = () => runQuietly('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', 'download', name], {}, fresh)
+    const failure = download() && (runQuietly('apt-get', ['-q', 'update']) ?? download())
+    if (failure) return failure
+    const archive = readdirSync(fresh).find(file => file.endsWith('.deb'))
+    const unpacked = runQuietly('dpkg-deb', ['-x', archive, 'root'], {}, fresh)
+    if (unpacked) return unpacked
+    renameSync(join(fresh, 'root'), join(folder, name))
+    return undefined
+  } finally {
+    rmSync(fresh, { recursive: true, force: true })
+  }
 }
 
 /** Names that dpkg has installed; undefined where there is no dpkg. */
@@ -173,9 +215,9 @@ function bpfObjects() {
 }
 
 /** Runs it silently; undefined when it went well, else why not, with its last lines. */
-function runQuietly(command, words, environment = {}) {
+function runQuietly(command, words, environment = {}, cwd = ROOT) {
   const { status, signal, error, stdout, stderr } = spawnSync(command, words, {
-    cwd: ROOT,
+    cwd,
     env: { ...process.env, ...environment },
     encoding: 'utf8',
     maxBuffer: 64 * 1024 * 1024,

@@ -41,6 +41,7 @@ export class CaseRun {
   private readonly joined = new Map<string, { pod: string; group: number; hosts: readonly number[] }>()
   private readonly enabled = new Set<number>()
   private readonly streams = new Map<string, StreamSpec[]>()
+  private readonly watched = new Map<Condition, () => boolean>()
 
   constructor(
     planned: PlannedCase,
@@ -79,6 +80,7 @@ export class CaseRun {
   }
 
   private async steps(): Promise<void> {
+    this.watchFrames()
     await this.leaseGroups()
     for (const step of this.planned.steps) await this.step(step)
   }
@@ -267,7 +269,7 @@ export class CaseRun {
       this.subject,
       AbortSignal.any([enough.signal, this.stop]),
     )
-    await this.fences.arrived(number, wanted, limitMs, this.stop)
+    await this.fences.arrived(number, wanted, limitMs, this.stop, this.site.site.settleFrames)
     enough.abort()
     await sending
     return wanted.filter(pod => this.recorder.seen(number, this.site.podTap(pod), DIRECTION.in) === 0)
@@ -275,7 +277,7 @@ export class CaseRun {
 
   private wait(step: StepOf<'wait'>): Promise<Outcome> {
     const { until: condition } = step
-    const timeoutMs = condition.until === 'sent' ? step.timeoutMs : Math.min(step.timeoutMs, this.patience.waitMs)
+    const timeoutMs = OF_NO_SUT.has(condition.until) ? step.timeoutMs : Math.min(step.timeoutMs, this.patience.waitMs)
     switch (condition.until) {
       case 'delivered':
         return this.waitDelivered(condition, timeoutMs)
@@ -317,6 +319,15 @@ export class CaseRun {
     return held ? DONE : { ok: false, detail: `${condition.until} did not come true within ${limitMs} ms` }
   }
 
+  /** Frames are counted from the start of the case: what is waited for may come while something else is. */
+  private watchFrames(): void {
+    for (const step of this.planned.steps.flatMap(allSteps)) {
+      if (step.action !== 'wait') continue
+      if (step.until.until === 'frame') this.watched.set(step.until, this.frameSeen(step.until))
+      if (step.until.until === 'pim') this.watched.set(step.until, this.pimSeen(step.until))
+    }
+  }
+
   private conditionOf(condition: WaitableCondition): () => boolean | Promise<boolean> {
     switch (condition.until) {
       case 'subscribed':
@@ -327,7 +338,8 @@ export class CaseRun {
       case 'output':
         return () => this.programs.linesWith(condition.program, condition.contains) >= condition.count
       case 'frame':
-        return this.frameSeen(condition)
+      case 'pim':
+        return this.watched.get(condition) ?? (() => false)
     }
   }
 
@@ -363,6 +375,13 @@ export class CaseRun {
   private frameSeen(condition: Extract<Condition, { until: 'frame' }>): () => boolean {
     const direction = condition.direction === 'in' ? DIRECTION.in : DIRECTION.out
     const count = this.recorder.count(this.site.podTap(condition.pod), direction, { match: condition.match })
+    return () => count() >= condition.count
+  }
+
+  private pimSeen(condition: Extract<Condition, { until: 'pim' }>): () => boolean {
+    const direction = condition.direction === 'in' ? DIRECTION.in : DIRECTION.out
+    const wanted = { match: {}, pim: condition }
+    const count = this.recorder.count(`${condition.node}/${condition.interface}`, direction, wanted)
     return () => count() >= condition.count
   }
 
@@ -423,6 +442,9 @@ export class CaseRun {
     return DONE
   }
 }
+
+/** Waits whose length the test itself or a protocol's timer decides. */
+const OF_NO_SUT: ReadonlySet<Condition['until']> = new Set(['sent', 'pim'])
 
 type WaitableCondition = Exclude<Condition, { until: 'delivered' | 'stopped' }>
 type TableCondition = Extract<Condition, { until: 'subscribed' | 'unsubscribed' }>

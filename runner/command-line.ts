@@ -80,7 +80,12 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .command('run')
     .description('bring a target up, run suites on real packets, judge them, report')
     .argument('[suites...]', 'YAML files or folders (default: the suites that come with castproof)')
-    .option('--target <name[:file]>', 'what to test, may repeat (default: reference)', each, [])
+    .option(
+      '--target <name[:file]>',
+      'what to test, may repeat (default: what each case is for, reference or router)',
+      each,
+      [],
+    )
     .option('--profile <name|file>', 'cases, timers, declared policy; may repeat, the later wins', each, [])
     .addOption(new Option('--sandbox <where>', 'where it runs').choices(['auto', 'host', 'vm']).default('auto'))
     .option('--filter <expr>', 'only the cases that match')

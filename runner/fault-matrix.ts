@@ -9,6 +9,7 @@ import type { Patience } from './patience.ts'
 import { run } from './run.ts'
 import type { Plan, Stage } from './suite/plan-types.ts'
 import type { Site, Target } from './target/target.ts'
+import type { Waiver } from './waivers.ts'
 
 export interface FaultMatrix {
   rows: FaultRow[]
@@ -30,6 +31,7 @@ export interface MatrixWanted {
   directory: string
   jobs: number
   skipped: Record<string, string>
+  waivers: Waiver[]
   onRow: (row: FaultRow, position: number) => void
 }
 
@@ -65,7 +67,7 @@ export async function faultMatrix(wanted: MatrixWanted, stop: AbortSignal): Prom
 }
 
 function verdict({ faults, partial }: MatrixWanted, sound: RunResult, rows: FaultRow[]): FaultMatrix {
-  const unsound = sound.cases.filter(item => item.status !== 'pass' && item.status !== 'skip')
+  const unsound = sound.cases.filter(item => !['pass', 'skip', 'waived'].includes(item.status))
   const judged = sound.cases.filter(item => item.status === 'pass' && (!partial || bears(item, faults)))
   return {
     rows,
@@ -112,7 +114,7 @@ async function oneRun(
   stop: AbortSignal,
 ): Promise<RunResult> {
   const faults = fault ? [fault.name] : []
-  const { target, jobs, skipped } = wanted
+  const { target, jobs, skipped, waivers } = wanted
   const siteOf = async (stage: Stage) => {
     let site = sites.get(stage.name)
     if (site) await site.setFaults(faults)
@@ -126,7 +128,7 @@ async function oneRun(
   const targets = new Map([[target.name, target]])
   const retry = fault === undefined
   const evidence = false
-  const how = { plan, directory, targets, faults, waivers: [], skipped, jobs, retry, evidence, patience: HASTY, siteOf }
+  const how = { plan, directory, targets, faults, waivers, skipped, jobs, retry, evidence, patience: HASTY, siteOf }
   const result = await run(how, progressOf({}), stop)
   writeResult(result)
   if (result.exitCode === EXIT.bug) throw new Error(`${directory}: ${result.warnings.join('; ')}`)

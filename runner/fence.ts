@@ -14,6 +14,8 @@ export const GUARD_PORT = 5999
 const GUARD_FRAMES = 2
 const CONTROL_FRAMES = 2
 const RAISE_TRIES = 3
+/** A router may lose the first datagrams of a source that it has not seen yet; any guard after the stream will do. */
+const GUARD_TRIES = 3
 const RAISE_LIMIT_MS = 200
 
 /** Sends the streams that make a test stream judgeable: control, fence, echo. What did not arrive the judge will see. */
@@ -70,10 +72,13 @@ export class Fences {
     limitMs: number,
     receivers = this.site.reachable().filter(pod => pod !== sender),
   ): Promise<boolean> {
-    const spec = this.guardSpec(role, sender, of)
-    await this.site.send(sender, [spec], role, of?.number, subject, stop)
     const awaited = receivers.filter(pod => !this.unguarded.has(pod))
-    return this.arrived(spec.number, awaited, limitMs, stop)
+    for (let tries = 1; ; tries++) {
+      const spec = this.guardSpec(role, sender, of)
+      await this.site.send(sender, [spec], role, of?.number, subject, stop)
+      const arrived = await this.arrived(spec.number, awaited, limitMs / GUARD_TRIES, stop)
+      if (arrived || tries === GUARD_TRIES) return arrived
+    }
   }
 
   private guardSpec(role: StreamRole, sender: string, of: StreamSpec | undefined): StreamSpec {
@@ -129,9 +134,9 @@ export class Fences {
     })
   }
 
-  /** Whether each of the pods has got a frame of the stream, waiting at most this long. */
-  arrived(stream: number, pods: readonly string[], limitMs: number, stop: AbortSignal): Promise<boolean> {
-    return this.recorder.until(() => pods.every(pod => this.count(stream, pod) > 0), limitMs, stop)
+  /** Whether each of the pods has got so many frames of the stream, waiting at most this long. */
+  arrived(stream: number, pods: readonly string[], limitMs: number, stop: AbortSignal, frames = 1): Promise<boolean> {
+    return this.recorder.until(() => pods.every(pod => this.count(stream, pod) >= frames), limitMs, stop)
   }
 
   private count(stream: number, pod: string): number {

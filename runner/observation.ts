@@ -27,7 +27,7 @@ export interface GroupTable {
   group: string
   subscribers: {
     subscriber: string
-    type: 'Local Endpoint' | 'Remote Node'
+    type: 'Local Endpoint' | 'Remote Node' | 'Outgoing Interface'
     mode?: 'include' | 'exclude'
     sources?: string[]
   }[]

@@ -3,11 +3,18 @@ import { type Capability, type Trial, tryOut } from './probe/capability.ts'
 import { DEVICE_TRIALS } from './probe/devices.ts'
 import { PRIVILEGE_TRIALS } from './probe/privilege.ts'
 import { PROGRAM_TRIALS } from './probe/programs.ts'
+import { ROUTING_TRIALS } from './probe/routing.ts'
 import { VM_TRIALS } from './probe/virtual-machine.ts'
 
 export type { Capability } from './probe/capability.ts'
 
-const HOST_TRIALS: readonly Trial[] = [...PRIVILEGE_TRIALS, ...DEVICE_TRIALS, ...BPF_TRIALS, ...PROGRAM_TRIALS]
+const HOST_TRIALS: readonly Trial[] = [
+  ...PRIVILEGE_TRIALS,
+  ...DEVICE_TRIALS,
+  ...BPF_TRIALS,
+  ...PROGRAM_TRIALS,
+  ...ROUTING_TRIALS,
+]
 
 /** What this machine can do, each found out by doing it in a namespace that is gone afterwards; about half a second. */
 export function probe(): Promise<Capability[]> {

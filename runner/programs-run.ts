@@ -9,6 +9,8 @@ export interface ProgramEvent {
 }
 
 export interface RunningProgram {
+  /** Undefined when it could not be started. */
+  readonly pid: number | undefined
   /** Soft signal, then SIGKILL; resolves when it is gone. */
   stop(): Promise<void>
 }
@@ -44,6 +46,7 @@ export async function startProgram(
     })
   })
   return {
+    pid: child.pid,
     async stop() {
       child.kill('SIGTERM')
       await ended

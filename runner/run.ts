@@ -139,6 +139,8 @@ class RunRecording {
     const { site, done } = await this.site(stage, target)
     try {
       this.progress.stageReady({ stage: stage.name, tookMs: performance.now() - startMs })
+      if (site.version !== undefined)
+        this.record.targetVersions = { ...this.record.targetVersions, [stage.target]: site.version }
       const record: StageRecord = { name: stage.name, target: stage.target, attempt, site: site.map, taps: [] }
       const files = await runStage(this.runnable(stage), site, this.context(attempt))
       record.taps = files.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) }))

@@ -17,7 +17,7 @@ export const ipv4 = header('ipv4', 20, {
   dst: u32(16),
 })
 
-export const IP_PROTOCOL = { ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ESP: 50 } as const
+export const IP_PROTOCOL = { ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ESP: 50, PIM: 103 } as const
 export const IPV4_FLAG = { MF: 1, DF: 2, RESERVED: 4 } as const
 
 /** Router Alert with value 0: every router shall examine the packet (RFC 2113 §2.1). */

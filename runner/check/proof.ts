@@ -52,6 +52,10 @@ export function closedAtNode(
     const arrived = !place.ofSender && guardPassed(seen, sent, stream, 'fence', tap, DIRECTION.in)
     if (arrived) return { method: 'fence arrived' }
   }
+  // A router makes all copies of a datagram in one go: where a guard has left it, those of what came before have as well.
+  const routed = nodeOf(seen, place.node)?.interfaceTaps ?? []
+  if (routed.some(name => guardPassed(seen, sent, stream, 'fence', seen.tapIndex(name), DIRECTION.out)))
+    return { method: 'fence passed the router' }
   return { reason: `no guard datagram passed ${place.tap} (${place.direction}) after ${stream.name}` }
 }
 

@@ -13,6 +13,7 @@ import { membership } from './membership.ts'
 import { notDelivered } from './not-delivered.ts'
 import { order } from './order.ts'
 import { output } from './output.ts'
+import { pimCheck } from './pim.ts'
 import { replication } from './replication.ts'
 
 /** Every check by its key in the YAML; the compiler sees to it that none is forgotten. */
@@ -31,6 +32,7 @@ export const CHECKS: { readonly [Name in CheckName]: Check<ExpectationWants[Name
   'leave-delay': leaveDelay,
   drops,
   output,
+  pim: pimCheck,
 }
 
 /** `want` must be of the check's own type, as the plan has it. */

@@ -8,7 +8,7 @@ import { keepSenderOnOneCpu } from '../run.ts'
 import { reference } from '../target/reference.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { FaultsOptions } from './options.ts'
-import { DEFAULT_JOBS, planOf, unusedDirectory } from './run.ts'
+import { DEFAULT_JOBS, planOf, unusedDirectory, waiversFor } from './run.ts'
 
 /** What --self comes to, said rather than passed over. */
 const NO_SELF = '--self: no faults of the generators are built in; datapath and control plane are below'
@@ -26,7 +26,17 @@ export async function faultsCommand(options: FaultsOptions, io: Io): Promise<num
   const skipped = await skipsOf(plan)
   if (options.self && !options.json) printLine(io, NO_SELF)
   const partial = options.fault.length > 0
-  const wanted = { plan, target: reference, faults, partial, directory, jobs: DEFAULT_JOBS, skipped, onRow }
+  const wanted = {
+    plan,
+    target: reference,
+    faults,
+    partial,
+    directory,
+    jobs: DEFAULT_JOBS,
+    skipped,
+    waivers: waiversFor(['reference'], {}, io),
+    onRow,
+  }
   const startMs = performance.now()
   const matrix = await faultMatrix(wanted, io.signal)
   if (options.json) printLine(io, JSON.stringify(matrix, null, 2))

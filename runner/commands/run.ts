@@ -19,7 +19,7 @@ import { targetNamed } from '../target/registry.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { Target } from '../target/target.ts'
 import { Unsupported } from '../unsupported.ts'
-import { readWaivers } from '../waivers.ts'
+import { readWaivers, type Waiver } from '../waivers.ts'
 import type { RunOptions } from './options.ts'
 
 /** The suites that come with castproof, beside runner/ in a checkout and in the package. */
@@ -37,15 +37,17 @@ export async function runCommand(options: RunOptions, io: Io): Promise<number> {
 /** Runs; with `kept`, the very last stage runs on its site and leaves that up. */
 export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite): Promise<number> {
   refuseWhatIsNotHere(options)
-  const targets = new Map((options.target.length > 0 ? options.target : ['reference']).map(named))
   const faults = faultNames(options.fault)
-  const waivers = options.waivers === undefined ? [] : readWaivers(resolve(io.cwd, options.waivers))
-  const plan = await planOf(options, [...targets.keys()], io)
-  for (const target of targets.values()) await requireTarget(target)
+  const asked = options.target.length > 0
+  const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(named))
+  const plan = await planOf(options, [...wanted.keys()], io)
+  const targets = asked ? wanted : usedBy(plan, wanted)
+  const waivers = waiversFor([...targets.keys()], options, io)
+  const lacking = await lackingTargets(targets, asked)
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
   keepSenderOnOneCpu()
   const jobs = options.jobs ?? DEFAULT_JOBS
-  const skipped = await skipsOf(plan)
+  const skipped = { ...(await skipsOf(plan)), ...casesOf(plan, lacking) }
   const exitCodes: number[] = []
   for (let turn = 1; turn <= options.repeat; turn++) {
     const directory = runDirectory(options, turn, io)
@@ -55,14 +57,51 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
     if (options.junit !== undefined) makeFolder(resolve(io.cwd, options.junit))
     const last = turn === options.repeat ? plan.stages.at(-1) : undefined
     const siteOf = kept && { siteOf: (stage: Stage) => kept.lend(stage, stage.name === last?.name) }
-    const wanted = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, ...siteOf }
-    const result = await run(wanted, progress, io.signal).catch((error: unknown) => {
+    const parts = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, ...siteOf }
+    const result = await run(parts, progress, io.signal).catch((error: unknown) => {
       throw new AggregateError([error, new EndedEarly(directory)])
     })
     await writeReports(result, options.junit, io)
     exitCodes.push(result.exitCode)
   }
   return strongestExit(...exitCodes)
+}
+
+/** What comes with this machine's own programs; the others are for those who name them. */
+const DEFAULT_TARGETS: readonly string[] = ['reference', 'router']
+
+function usedBy(plan: Plan, targets: ReadonlyMap<string, Target>): Map<string, Target> {
+  return new Map([...targets].filter(([name]) => plan.stages.some(stage => stage.target === name)))
+}
+
+/** Targets that nobody asked for by name and that this machine cannot bring up, with the reason: their cases are skipped. */
+async function lackingTargets(targets: ReadonlyMap<string, Target>, asked: boolean): Promise<Map<string, string>> {
+  const lacking = new Map<string, string>()
+  for (const [name, target] of targets) {
+    try {
+      await requireTarget(target)
+    } catch (error) {
+      if (asked || targets.size === 1 || !(error instanceof Unsupported)) throw error
+      lacking.set(name, `${error.message}${error.remedy ? ` (${error.remedy})` : ''}`)
+    }
+  }
+  return lacking
+}
+
+function casesOf(plan: Plan, lacking: ReadonlyMap<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    plan.stages.flatMap(({ target, cases }) => {
+      const reason = lacking.get(target)
+      return reason === undefined ? [] : cases.map(item => [item.id, reason])
+    }),
+  )
+}
+
+/** What a target is known to do wrong, in `suites/waivers/<target>.yaml`, and what the user waives. */
+export function waiversFor(targets: readonly string[], options: Pick<RunOptions, 'waivers'>, io: Io): Waiver[] {
+  const known = targets.map(name => join(DEFAULT_SUITES, 'waivers', `${name}.yaml`)).filter(path => existsSync(path))
+  const given = options.waivers === undefined ? [] : [resolve(io.cwd, options.waivers)]
+  return [...known, ...given].flatMap(readWaivers)
 }
 
 function named(text: string): [string, Target] {

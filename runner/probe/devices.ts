@@ -5,7 +5,7 @@ import { inFreshNamespace, words } from './namespace.ts'
 export const DEVICE_TRIALS: readonly Trial[] = [
   device(
     'veth',
-    ['reference', 'bridge', 'host', 'tests'],
+    ['reference', 'router', 'bridge', 'host', 'tests'],
     'CONFIG_VETH',
     'ip link add name probe0 type veth peer name probe1',
   ),

@@ -12,7 +12,7 @@ const LEAST_KERNEL = [6, 1] as const
 export const PRIVILEGE_TRIALS: readonly Trial[] = [
   {
     name: 'root',
-    neededFor: ['reference', 'bridge', 'host', 'tests', 'send', 'join', 'capture'],
+    neededFor: ['reference', 'router', 'bridge', 'host', 'tests', 'send', 'join', 'capture'],
     remedy: 'run it as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and CAP_BPF',
     run: privileges,
   },
@@ -24,7 +24,7 @@ export const PRIVILEGE_TRIALS: readonly Trial[] = [
   },
   {
     name: 'namespaces',
-    neededFor: ['reference', 'bridge', 'host', 'tests'],
+    neededFor: ['reference', 'router', 'bridge', 'host', 'tests'],
     remedy: 'run it as root and, in a container, with --privileged (unshare(2) must be allowed)',
     run: () => {
       createNetns().close()
@@ -33,7 +33,7 @@ export const PRIVILEGE_TRIALS: readonly Trial[] = [
   },
   {
     name: 'packet-socket',
-    neededFor: ['reference', 'bridge', 'host', 'tests', 'send', 'join', 'capture'],
+    neededFor: ['reference', 'router', 'bridge', 'host', 'tests', 'send', 'join', 'capture'],
     remedy: 'needs CONFIG_PACKET and CAP_NET_RAW',
     run: packetSocket,
   },

@@ -9,8 +9,8 @@ const LIMIT_MS = 10_000
 
 /** Programs that runs and tests start, each asked for something only a working one answers. */
 export const PROGRAM_TRIALS: readonly Trial[] = [
-  program('ip', ['reference', 'bridge', 'host', 'tests'], 'iproute2', ['ip', '-V']),
-  program('setpriv', ['reference', 'bridge', 'host'], 'util-linux', ['setpriv', '--version']),
+  program('ip', ['reference', 'router', 'bridge', 'host', 'tests'], 'iproute2', ['ip', '-V']),
+  program('setpriv', ['reference', 'router', 'bridge', 'host'], 'util-linux', ['setpriv', '--version']),
   program(
     'tcpdump',
     ['reference', 'capture', 'tests'],

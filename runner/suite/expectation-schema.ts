@@ -15,6 +15,7 @@ import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.
 import { UNDERLAY } from './header-schema.ts'
 import { bool, found, int, type Json, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
 import type { Names, References } from './names.ts'
+import { interfaceName, pimShape } from './pim-schema.ts'
 import type { Settings } from './plan-types.ts'
 import { oneKey } from './step-schema.ts'
 import { didYouMean } from './suggest.ts'
@@ -68,6 +69,7 @@ export function expectationSchemas(names: Names, refs: References, facts: StepFa
     ...timeSchemas(refs, shapes, facts),
     drops: () => dropsSchema(refs),
     output: () => outputSchema(refs),
+    pim: () => pimSchema(refs, shapes),
   } satisfies Record<CheckName, () => z.ZodType>
 }
 
@@ -262,13 +264,6 @@ function report(error: z.ZodError, problem: Mistake, path: PropertyKey[]): void 
     problem(params?.code ?? 'unknown-key', message, hint, [...path, ...issue.path])
   }
 }
-
-/** As the router names it. */
-const interfaceName = leaf<string>({ type: 'string' }, (value, problem) =>
-  typeof value === 'string' && /^[a-zA-Z][\w.-]{0,14}$/.test(value)
-    ? value
-    : problem('bad-name', `not the name of an interface: ${String(value)}`, 'gi2-0, eth0'),
-)
 
 interface NodeCounts {
   in?: Keyed<number>[]
@@ -534,6 +529,23 @@ function dropsSchema(refs: References) {
       ])
     return { ...want, between: [first ?? '', second ?? ''] }
   })
+}
+
+function pimSchema(refs: References, { window }: Shapes) {
+  const { ethernet } = frameShape(refs)
+  return mapping({
+    ...window,
+    node: refs.node,
+    interface: interfaceName,
+    direction: oneOf(['in', 'out']),
+    ...pimShape(refs),
+    count: amount.exactOptional(),
+    ipv4: ipv4Schema(refs).exactOptional(),
+    ethernet,
+    holdtimeS: amount.exactOptional(),
+    upstream: refs.address.exactOptional(),
+    rp: refs.address.exactOptional(),
+  }).transform(({ count, ...given }) => ({ ...given, count: count ?? { atLeast: 1 } }) as Draft<'pim'>)
 }
 
 function outputSchema(refs: References) {

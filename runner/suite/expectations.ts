@@ -19,6 +19,7 @@ export interface ExpectationWants {
   'leave-delay': LeaveDelayWant
   drops: DropsWant
   output: OutputWant
+  pim: PimWant
 }
 
 export type CheckName = keyof ExpectationWants
@@ -186,4 +187,28 @@ export interface OutputWant {
   equals?: string[]
   count?: Amount
   exitCode?: number
+}
+
+/** Which PIM messages are meant (RFC 7761 §4.9). */
+export interface PimMatch {
+  type: 'hello' | 'register' | 'register-stop' | 'join-prune' | 'bootstrap' | 'assert'
+  group?: number
+  /** `*` is the wildcard of (*,G). */
+  source?: number | '*'
+  /** Of a Join/Prune. */
+  list?: 'join' | 'prune'
+}
+
+/** How many such messages passed the interface; what is given besides must hold of each of them. */
+export interface PimWant extends PimMatch, Window {
+  node: string
+  interface: string
+  direction: 'in' | 'out'
+  count: Amount
+  ipv4?: FrameSpec['ipv4']
+  ethernet?: FrameSpec['ethernet']
+  holdtimeS?: Amount
+  upstream?: number
+  /** In the RP-Set of a Bootstrap message (RFC 5059 §4.1). */
+  rp?: number
 }

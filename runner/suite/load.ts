@@ -211,11 +211,11 @@ function targetsOf(draft: Draft, targets: readonly string[]): { target: string; 
 /** Pools are made target by target, with the timers of that target. */
 function placesOf(runs: readonly Run[], profiles: ReadonlyMap<string, Profile>): Map<string, Place> {
   const places = new Map<string, Place>()
-  for (const [target, { timers }] of profiles) {
+  for (const [target, profile] of profiles) {
     const wishes = runs
       .filter(run => run.target === target)
       .map(({ draft }) => ({ id: draft.id, target, topology: draft.header.topology }))
-    for (const [key, place] of planPools(wishes, timers)) places.set(key, place)
+    for (const [key, place] of planPools(wishes, profile)) places.set(key, place)
   }
   return places
 }

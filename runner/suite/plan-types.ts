@@ -1,7 +1,7 @@
 import type { FrameSpec } from '../../generators/frame-spec.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
 import type { RequirementRef } from '../../reports/result.ts'
-import type { CheckName, ExpectationWants } from './expectations.ts'
+import type { CheckName, ExpectationWants, PimMatch } from './expectations.ts'
 
 /** What is left of YAML after planning: numbers and names, nothing to parse later. Kept as `plan.json`. */
 export interface Plan {
@@ -51,9 +51,19 @@ export interface Topology {
   pods: { name: string; node: string }[]
   /** Timers of the per-node querier in milliseconds; absent: no querier. */
   querier?: QuerierTimers
+  /** How the routers of target `router` route; absent: another target. */
+  router?: RouterSetup
   /** Cases with the same text share the stage; a case with `topology.private` has its own. */
   private?: string
 }
+
+/** What profiles choose of target `router`. */
+export interface RouterSetup {
+  /** `static`: every router is told the Rendezvous Point. */
+  multicast: (typeof ROUTER_MULTICAST)[number]
+}
+
+export const ROUTER_MULTICAST = ['static'] as const
 
 export interface QuerierTimers {
   robustness: number
@@ -156,6 +166,8 @@ export type Condition =
   | { until: 'sent'; stream: string; frames: number }
   /** A program's output holds the text, `count` times. */
   | { until: 'output'; program: string; contains: string; count: number }
+  /** So many such PIM messages have passed the router's interface since the case began. */
+  | ({ until: 'pim'; node: string; interface: string; direction: 'in' | 'out'; count: number } & PimMatch)
   /** A frame that matches has been seen at the pod's tap since the case began. */
   | { until: 'frame'; pod: string; direction: 'in' | 'out'; match: FrameSpec; count: number }
 

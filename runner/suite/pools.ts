@@ -1,5 +1,5 @@
 import { type QuerierGiven, type TopologyGiven, UNDERLAY } from './header-schema.ts'
-import type { QuerierTimers, Topology } from './plan-types.ts'
+import type { QuerierTimers, RouterSetup, Topology } from './plan-types.ts'
 
 /** What one case on one target asks for. */
 export interface PoolWish {
@@ -24,7 +24,10 @@ const SHARED_PODS_PER_NODE = 16
  * Cases of a target that differ only in their roles share one stage: the union of their nodes, as many pods on each as
  * any of them needs, `<node>-<k>`. Querier, `private` and large pod counts keep stages apart.
  */
-export function planPools(wishes: readonly PoolWish[], timers: QuerierTimers): Map<string, Place> {
+export function planPools(
+  wishes: readonly PoolWish[],
+  { timers, router }: { timers: QuerierTimers; router: RouterSetup },
+): Map<string, Place> {
   const pools = new Map<string, PoolWish[]>()
   for (const wish of [...wishes].sort(byTargetAndId)) {
     const key = JSON.stringify([
@@ -41,7 +44,7 @@ export function planPools(wishes: readonly PoolWish[], timers: QuerierTimers): M
     const target = members[0]!.target
     const number = (numbers.get(target) ?? 0) + 1
     numbers.set(target, number)
-    const topology = poolTopology(members, timers)
+    const topology = { ...poolTopology(members, timers), ...(target === 'router' ? { router } : {}) }
     for (const wish of members)
       places.set(placeKey(wish), { stage: `${target}-${number}`, target, topology, roles: rolesOf(wish.topology) })
   }

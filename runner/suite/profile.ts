@@ -4,7 +4,7 @@ import { UserError } from './errors.ts'
 import { readSource } from './files.ts'
 import { userErrors } from './issues.ts'
 import { bool, found, int, leaf, mapping, oneOf, text } from './leaf.ts'
-import type { QuerierTimers, Settings } from './plan-types.ts'
+import { type QuerierTimers, ROUTER_MULTICAST, type RouterSetup, type Settings } from './plan-types.ts'
 import { didYouMean } from './suggest.ts'
 
 /** What profiles add up to: `default`, then the target's own, then those asked for, the later winning key by key. */
@@ -13,6 +13,7 @@ export interface Profile {
   /** Filter expressions, all of which a case must pass. */
   cases: string[]
   timers: QuerierTimers
+  router: RouterSetup
   settings: Settings
 }
 
@@ -59,6 +60,7 @@ export const profileSchema = mapping({
     lastMemberQueryIntervalMs: timerMs(),
     version: oneOf([2, 3]).exactOptional(),
   }).exactOptional(),
+  router: mapping({ multicast: oneOf(ROUTER_MULTICAST).exactOptional() }).exactOptional(),
   policy: policy.exactOptional(),
   timing: mapping({
     enforced: bool().exactOptional(),
@@ -82,6 +84,7 @@ export function loadProfile(
     names: [],
     cases: [],
     timers: RFC3376_TIMERS,
+    router: { multicast: 'static' },
     settings: { policy: {}, timing: { enforced: false }, allowWeakerFence: true },
   }
   for (const name of ['default', ...own, ...asked]) {
@@ -108,10 +111,11 @@ function applyProfile(profile: Profile, name: string, path: string): UserError[]
   if (!source) return errors
   const given = profileSchema.safeParse(source.value)
   if (!given.success) return userErrors(given.error, source)
-  const { cases, timers, policy, timing, allowWeakerFence } = given.data
+  const { cases, timers, router, policy, timing, allowWeakerFence } = given.data
   profile.names.push(name)
   if (cases !== undefined) profile.cases.push(cases)
   profile.timers = { ...profile.timers, ...(timers as Partial<QuerierTimers>) }
+  profile.router = { ...profile.router, ...(router as Partial<RouterSetup>) }
   profile.settings = {
     policy: { ...profile.settings.policy, ...policy },
     timing: { ...profile.settings.timing, ...timing },

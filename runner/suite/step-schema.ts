@@ -5,6 +5,7 @@ import { IGMP_TYPE } from '../../generators/wire/igmp.ts'
 import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
 import { bool, hexText, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
 import { LateAddress, type Names, type References } from './names.ts'
+import { interfaceName, pimShape } from './pim-schema.ts'
 import type { Action } from './plan-types.ts'
 import { PROGRAM_NAMES, PROGRAMS } from './programs.ts'
 import { didYouMean } from './suggest.ts'
@@ -494,6 +495,15 @@ function waitSchema(names: Names, refs: References) {
           match: frameMatch(refs),
           count: int(1, 1_000_000).exactOptional(),
         }),
+        mapping({
+          until: kind('pim'),
+          ...common,
+          node: refs.node,
+          interface: interfaceName,
+          direction: oneOf(['in', 'out']),
+          ...pimShape(refs),
+          count: int(1, 1_000_000).exactOptional(),
+        }),
         mapping({ until: kind('sent'), ...common, stream: refs.step(['send']), frames: int(1, 100_000_000) }),
       ],
       { error: issue => choiceError('until', WAITS, issue.input) },
@@ -508,7 +518,7 @@ function waitSchema(names: Names, refs: References) {
     })
 }
 
-const WAITS = ['delivered', 'stopped', 'subscribed', 'unsubscribed', 'output', 'frame', 'sent']
+const WAITS = ['delivered', 'stopped', 'subscribed', 'unsubscribed', 'output', 'pim', 'frame', 'sent']
 
 /** Message for a mapping whose deciding key is missing or unknown. */
 function choiceError(key: string, known: readonly string[], input: unknown): string {
@@ -527,9 +537,10 @@ interface WaitGiven {
 function conditionOf({ id: _, timeoutMs: __, endpoint, node, ...wait }: WaitGiven, names: Names): Condition {
   const more: Record<string, unknown> = {}
   if (wait.until === 'delivered' || wait.until === 'stopped') more['port'] = wait['port'] ?? names.port
-  if (wait.until === 'output' || wait.until === 'frame') more['count'] = wait['count'] ?? 1
+  if (['output', 'frame', 'pim'].includes(wait.until)) more['count'] = wait['count'] ?? 1
   if (endpoint !== undefined) more['pod'] = endpoint
   if (Array.isArray(node)) Object.assign(more, { node: node[0], ...(node.length > 1 ? { nodes: node } : {}) })
+  else if (node !== undefined) more['node'] = node
   return { ...wait, ...more } as unknown as Condition
 }
 

@@ -104,6 +104,8 @@ export class CaseWords {
       }
       case 'output':
         return `${until.program} has printed "${until.contains}" ${until.count} times`
+      case 'pim':
+        return `${until.count} PIM ${until.type} passed ${until.node}/${until.interface} (${until.direction})`
       case 'frame':
         return `${until.count} frames ${until.direction} at ${this.pods([until.pod])} match ${this.fields(until.match as Record<string, unknown>)}`
       case 'sent':

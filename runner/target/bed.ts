@@ -250,7 +250,3 @@ function settle(pod: BedPod): void {
   pod.podIndex = interfaceIndex(pod.podInterface)
   setFeatures([pod.podInterface], 'gro', true)
 }
-
-export async function setDeviceUp(ns: Netns, name: string, up: boolean): Promise<void> {
-  await ip(ns, [`link set ${name} ${up ? 'up' : 'down'}`])
-}

@@ -1,5 +1,6 @@
 import type { Tap } from '../../captures/tap.ts'
 import { matchFrame } from '../../generators/frame-match.ts'
+import { isSpokenOf, pimIn } from '../pim-match.ts'
 import type { ClosedTap, FrameWanted, SiteTap } from './site-tap.ts'
 
 /** A tap of this process. */
@@ -35,6 +36,9 @@ export class LocalTap implements SiteTap {
   }
 }
 
-export function isWanted({ match }: FrameWanted, frame: Uint8Array): boolean {
-  return matchFrame(match, frame, 0).length === 0
+export function isWanted({ match, pim }: FrameWanted, frame: Uint8Array): boolean {
+  if (matchFrame(match, frame, 0).length > 0) return false
+  if (pim === undefined) return true
+  const message = pimIn(frame)
+  return message !== undefined && isSpokenOf(pim, message)
 }

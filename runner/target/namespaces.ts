@@ -30,6 +30,10 @@ async function release(held: { ns: Netns; name: string | undefined }): Promise<v
   if (held.name) await execa('ip', ['netns', 'del', held.name])
 }
 
+export async function setDeviceUp(ns: Netns, name: string, up: boolean): Promise<void> {
+  await ip(ns, [`link set ${name} ${up ? 'up' : 'down'}`])
+}
+
 /** iproute2 in one process for any number of commands; its message names the command that failed. */
 export async function ip(ns: Netns, lines: readonly string[]): Promise<void> {
   await inNetns(ns, () => execa('ip', ['-batch', '-'], { input: lines.join('\n'), timeout: 60_000 }))

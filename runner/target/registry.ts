@@ -1,9 +1,10 @@
 import { UserError } from '../suite/errors.ts'
 import { didYouMean } from '../suite/suggest.ts'
 import { reference } from './reference.ts'
+import { router } from './router.ts'
 import type { Target } from './target.ts'
 
-const TARGETS: readonly Target[] = [reference]
+const TARGETS: readonly Target[] = [reference, router]
 
 export const TARGET_NAMES: readonly string[] = TARGETS.map(target => target.name)
 

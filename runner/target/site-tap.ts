@@ -1,8 +1,11 @@
 import type { FrameSpec } from '../../generators/frame-spec.ts'
+import type { PimMatch } from '../suite/expectations.ts'
 
 /** A frame that something is waiting for, as data: the tap that looks for it may be on another machine. */
 export interface FrameWanted {
   match: FrameSpec
+  /** Which PIM message it must carry besides. */
+  pim?: PimMatch
 }
 
 /** Something that listens at one place of a site and keeps what it hears: in this process or behind a command prefix. */

@@ -28,6 +28,10 @@ export interface BringUpOptions {
  */
 export interface Site {
   readonly map: SiteMap
+  /** Of the SUT, for waivers that hold for a range; absent where it has none of its own. */
+  readonly version?: string
+  /** Datagrams after which a new way is settled; left out: the first that arrives shows it. */
+  readonly settleFrames?: number
   endpoint(pod: string): Endpoint
   /** Opens a tap in every namespace; each listens when this resolves. File names are relative to `directory`. */
   openTaps(directory: string, prefix: string): Promise<SiteTap[]>

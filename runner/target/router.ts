@@ -1,0 +1,237 @@
+import { DIRECTION } from '../../captures/record.ts'
+import { Tap } from '../../captures/tap.ts'
+import { inNetns, interfaceIndex, type Netns } from '../../generators/linux/netns.ts'
+import { formatIpv4 } from '../../generators/wire/address.ts'
+import { IP_PROTOCOL } from '../../generators/wire/ipv4.ts'
+import type { SiteMap } from '../check/check.ts'
+import type { Endpoint } from '../endpoint.ts'
+import { LocalEndpoint } from '../endpoint-local.ts'
+import type { GroupTable } from '../observation.ts'
+import { type Capability, probe } from '../probe.ts'
+import { UserError } from '../suite/errors.ts'
+import type { RouterSetup, Topology } from '../suite/plan-types.ts'
+import { LocalTap } from './local-tap.ts'
+import { ip, setDeviceUp } from './namespaces.ts'
+import type { Daemons } from './router/daemon.ts'
+import { groupTables, readMroute } from './router/mroute.ts'
+import { untilReady } from './router/ready.ts'
+import { type BedHost, macOf, RouterBed } from './router/router-bed.ts'
+import { COLLECTOR, ROUTERS } from './router/topology.ts'
+import { startRouting } from './router/variants.ts'
+import type { SiteTap } from './site-tap.ts'
+import type { BringUpOptions, Site, Target } from './target.ts'
+import { witnessCounters } from './witness.ts'
+
+/** At 500 a second, 40 ms: FRR changes to the source's own tree within 20. */
+const SETTLE_FRAMES = 20
+const IP_PROTOCOL_AT = 14 + 9
+/** Unless a profile says otherwise. */
+const DEFAULT_SETUP: RouterSetup = { multicast: 'static' }
+
+/** The network of the NetFlow document: real daemons over the kernel's multicast routing, in namespaces. */
+export const router: Target = {
+  name: 'router',
+  description: "Linux multicast routing with real PIM-SM daemons in the NetFlow document's topology",
+  async probe(): Promise<Capability[]> {
+    return (await probe()).filter(capability => capability.neededFor.includes('router'))
+  },
+  async bringUp(topology: Topology, options: BringUpOptions, stop: AbortSignal): Promise<Site> {
+    requireDocument(topology)
+    const bed = await RouterBed.create(
+      topology.pods.map(pod => pod.name),
+      options.prefix,
+    )
+    const site = new RouterSite(bed)
+    try {
+      await site.start(topology.router ?? DEFAULT_SETUP, stop)
+      return site
+    } catch (error) {
+      await site.close()
+      throw error
+    }
+  },
+}
+
+/** The topology is the document's: a suite chooses among its places. */
+function requireDocument(topology: Topology): void {
+  const places = ROUTERS.map(({ name }) => name)
+  const strange = [
+    ...topology.nodes.filter(node => !places.includes(node)),
+    ...topology.pods.map(pod => pod.name).filter(pod => !places.some(place => pod === `${place}-1`)),
+  ]
+  if (strange.length === 0) return
+  throw new UserError('not-in-topology', `the router target has no ${strange.join(', ')}`, {
+    hint: `nodes are ${places.join(', ')}, with one endpoint on each; on r1 it is the source`,
+  })
+}
+
+class RouterSite implements Site {
+  private readonly bed: RouterBed
+  private readonly daemons: Daemons[] = []
+  private readonly endpoints = new Map<string, LocalEndpoint>()
+  private readonly killed = new Set<string>()
+  private readonly down = new Map<string, { pod: string } | { node: string }>()
+
+  /** Of the daemon on R1, which is the Rendezvous Point and makes the copies. */
+  version = ''
+  /** Routers learn a source from its first datagrams and may lose some of those while the tree changes (RFC 7761 §4.2.1). */
+  readonly settleFrames = SETTLE_FRAMES
+
+  constructor(bed: RouterBed) {
+    this.bed = bed
+  }
+
+  async start(setup: RouterSetup, stop: AbortSignal): Promise<void> {
+    const { daemons, conditions, limitMs, version } = await startRouting(this.bed, setup, this.daemons)
+    await untilReady(conditions, daemons, limitMs, stop)
+    this.version = await version()
+  }
+
+  get map(): SiteMap {
+    return {
+      nodes: [...this.bed.routers.values()].map(({ name, place }) => ({
+        name,
+        address: place.loopback,
+        interfaceTaps: place.interfaces.map(item => `${name}/${item.name}`),
+      })),
+      pods: [...this.bed.hosts.values()].map(host => ({
+        name: host.name,
+        node: host.router.name,
+        address: host.address,
+        mac: host.mac,
+        gatewayMac: macOf(host.gateway.address),
+        podTap: `${host.name}/eth0`,
+        nodeTap: `${host.router.name}/${host.gateway.name}`,
+      })),
+    }
+  }
+
+  endpoint(name: string): Endpoint {
+    const known = this.endpoints.get(name)
+    if (known) return known
+    const endpoint = new LocalEndpoint(this.host(name))
+    this.endpoints.set(name, endpoint)
+    return endpoint
+  }
+
+  async openTaps(directory: string, prefix: string): Promise<SiteTap[]> {
+    const open = (place: string, ns: Netns, names: ReadonlyMap<number, string>): Tap =>
+      Tap.open({ ns, directory, file: `taps/${prefix}-${place}.pcapng`, nameOf: index => names.get(index) })
+    const routers = [...this.bed.routers.values()].map(({ name, ns, indices }) =>
+      open(name, ns, new Map([...indices].map(([item, index]) => [index, `${name}/${item}`]))),
+    )
+    const hosts = [...this.bed.hosts.values()].map(({ name, ns }) => {
+      const tap = open(name, ns, ethernetOf(ns, name))
+      tap.watch((frame, _, direction) => this.hear(name, frame, direction))
+      return tap
+    })
+    const { collector } = this.bed
+    const all = [...routers, ...hosts, open(COLLECTOR, collector, ethernetOf(collector, COLLECTOR))]
+    return all.map(tap => new LocalTap(tap))
+  }
+
+  /** Emulated hosts hear their querier through the tap. */
+  private hear(host: string, frame: Uint8Array, direction: number): void {
+    if (direction === DIRECTION.in && frame[IP_PROTOCOL_AT] === IP_PROTOCOL.IGMP) this.endpoints.get(host)?.heard(frame)
+  }
+
+  // Routers forward any group that somebody has joined: there is nothing to enable.
+  async enableGroup(): Promise<void> {}
+
+  async tryEnableGroup(): Promise<boolean> {
+    return true
+  }
+
+  async disableGroup(): Promise<void> {}
+
+  async tables(node: string): Promise<GroupTable[]> {
+    return groupTables(inNetns(this.bed.router(node).ns, readMroute))
+  }
+
+  async drops(node: string): Promise<Record<string, number>> {
+    const entries = inNetns(this.bed.router(node).ns, readMroute)
+    return { 'wrong-interface': entries.reduce((sum, { wrongInterface }) => sum + wrongInterface, 0) }
+  }
+
+  async witness(): Promise<Record<string, number>> {
+    return witnessCounters(this.bed.routers.values())
+  }
+
+  async setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void> {
+    const { ns, name } = this.linkOf(what)
+    await setDeviceUp(ns, name, up)
+    const key = JSON.stringify(what)
+    if (up) this.down.delete(key)
+    else this.down.set(key, what)
+  }
+
+  /** A node's link is its way to the Rendezvous Point. */
+  private linkOf(what: { pod: string } | { node: string }): { ns: Netns; name: string } {
+    if ('pod' in what) {
+      const { router, gateway } = this.host(what.pod)
+      return { ns: router.ns, name: gateway.name }
+    }
+    const { ns, place } = this.bed.router(what.node)
+    const core = place.interfaces.filter(({ kind }) => kind === 'core')
+    const [only] = core
+    if (!only || core.length > 1) throw new RangeError(`${what.node} has more than one link: name an endpoint instead`)
+    return { ns, name: only.name }
+  }
+
+  /** The host falls silent: its interface goes down, no leave is sent. */
+  async kill(pod: string): Promise<void> {
+    const { ns, podInterface } = this.host(pod)
+    await this.endpoints.get(pod)?.close()
+    this.endpoints.delete(pod)
+    await setDeviceUp(ns, podInterface, false)
+    this.killed.add(pod)
+  }
+
+  async restore(): Promise<boolean> {
+    const changed = this.killed.size > 0 || this.down.size > 0
+    for (const what of [...this.down.values()]) await this.setLink(what, true)
+    for (const pod of [...this.killed]) await this.revive(pod)
+    return changed
+  }
+
+  async revive(pod: string): Promise<void> {
+    if (!this.killed.delete(pod)) return
+    const { ns, podInterface, gateway } = this.host(pod)
+    await setDeviceUp(ns, podInterface, true)
+    // With the interface its routes went.
+    await ip(ns, [`route add default via ${formatIpv4(gateway.address)} dev ${podInterface}`])
+  }
+
+  async restartAgent(node: string): Promise<void> {
+    throw new RangeError(`${node}: routing daemons are not restarted`)
+  }
+
+  unreachable(): ReadonlySet<string> {
+    const gone = new Set(this.killed)
+    for (const what of this.down.values()) {
+      if ('pod' in what) gone.add(what.pod)
+      else for (const host of this.bed.hosts.values()) if (host.router.name === what.node) gone.add(host.name)
+    }
+    return gone
+  }
+
+  async setFaults(faults: readonly string[]): Promise<void> {
+    if (faults.length > 0) throw new RangeError(`the router target has no fault ${faults.join(', ')}`)
+  }
+
+  async close(): Promise<void> {
+    for (const endpoint of this.endpoints.values()) await endpoint.close()
+    await Promise.all(this.daemons.map(daemons => daemons.stop()))
+    await this.bed.close()
+  }
+
+  private host(name: string): BedHost {
+    const host = this.bed.hosts.get(name)
+    if (!host) throw new RangeError(`the site has no host ${name}`)
+    return host
+  }
+}
+
+function ethernetOf(ns: Netns, place: string): Map<number, string> {
+  return new Map([[inNetns(ns, () => interfaceIndex('eth0')), `${place}/eth0`]])
+}
