@@ -1,7 +1,9 @@
-import { IPV4_FLAG, ipv4 } from '../generators/wire/ipv4.ts'
+import { IP_PROTOCOL, IPV4_FLAG, ipv4 } from '../generators/wire/ipv4.ts'
 import { stampRun, stampSequence, stampStream } from '../generators/wire/stamp.ts'
 import { Background, backgroundName } from './background.ts'
 import { Dissection, dissect, PROTOCOL, portTable, VXLAN_PORTS } from './dissect.ts'
+import type { EspKey } from './esp-opener.ts'
+import { type EspView, openEsp } from './esp-recording.ts'
 import { type DatagramKey, FragmentHeads } from './fragment-heads.ts'
 import { SightingIndex } from './ledger-index.ts'
 import type { Ledger } from './ledger-types.ts'
@@ -16,6 +18,8 @@ export interface LedgerOptions {
   runId: number
   /** UDP destination ports behind which VXLAN is looked for. */
   vxlanPorts?: readonly number[]
+  /** ESP is opened with these, and what was inside is known at taps of its own. */
+  keys?: readonly EspKey[]
 }
 
 /** The ledger of frames that were read before; reads all bytes again, so `openLedger` is faster. */
@@ -33,13 +37,20 @@ export function openLedger(
   directory: string,
   files: readonly string[] | undefined,
   options: LedgerOptions & Omit<RecordingOptions, 'visit'>,
-): { recording: Recording; ledger: Ledger } {
+): { recording: Recording; ledger: Ledger; esp?: EspView } {
   const builder = new LedgerBuilder(options)
   const recording = openRecording(directory, files ? [...files] : undefined, {
     ...(options.baseNs === undefined ? {} : { baseNs: options.baseNs }),
     visit: (i, frame) => builder.add(i, frame.bytes, frame.at, frame.length, frame.originalLength),
   })
-  return { recording, ledger: builder.finish(recording) }
+  if (!options.keys) return { recording, ledger: builder.finish(recording) }
+  const opened = openEsp(recording, options.keys, options.vxlanPorts)
+  for (let i = recording.count; i < opened.recording.count; i++) {
+    const bytes = opened.recording.bytes(i)
+    builder.add(i, bytes, 0, bytes.length, bytes.length)
+  }
+  builder.addClosed(opened.esp.closed.length)
+  return { ...opened, ledger: builder.finish(opened.recording) }
 }
 
 /** A later fragment that waits for its head: heads may come after tails. */
@@ -54,6 +65,7 @@ interface Tail extends DatagramKey {
 export class LedgerBuilder {
   readonly #runId: number
   readonly #vxlanPorts: Uint8Array
+  readonly #opensEsp: boolean
   readonly #rows = new SightingColumns()
   readonly #background = new Background()
   readonly #layers = new Dissection()
@@ -64,6 +76,7 @@ export class LedgerBuilder {
   constructor(options: LedgerOptions) {
     this.#runId = options.runId
     this.#vxlanPorts = portTable(options.vxlanPorts ?? VXLAN_PORTS)
+    this.#opensEsp = options.keys !== undefined
   }
 
   add(frame: number, bytes: Uint8Array, at: number, length: number, originalLength: number): void {
@@ -75,6 +88,11 @@ export class LedgerBuilder {
       const { stampAt, innerAt, levels } = place
       this.#rows.push(frame, stampStream(bytes, stampAt), stampSequence(bytes, stampAt), innerAt - at, 0, levels)
     } else this.#addOther(frame, bytes, at, length, originalLength)
+  }
+
+  /** ESP that no key opened. */
+  addClosed(packets: number): void {
+    for (let i = 0; i < packets; i++) this.#background.add('esp not opened')
   }
 
   finish(recording: Recording): Ledger {
@@ -111,7 +129,8 @@ export class LedgerBuilder {
     const last = layers.count - 1
     if (layers.protocol(last) === PROTOCOL.stamp && stampRun(bytes, layers.at(last)) === this.#runId) {
       this.#addStamped(frame, bytes, at, layers)
-    } else if (layers.protocol(last) === PROTOCOL.fragment && !layers.malformed) this.#addTail(frame, bytes, at, layers)
+    } else if (this.#opensEsp && isEsp(bytes, layers)) return
+    else if (layers.protocol(last) === PROTOCOL.fragment && !layers.malformed) this.#addTail(frame, bytes, at, layers)
     else this.#background.add(backgroundName(bytes, layers))
   }
 
@@ -155,6 +174,13 @@ export class LedgerBuilder {
       else rows.push(frame, rows.stream(head), rows.sequence(head), innerAt, fragmentOffset, levels)
     }
   }
+}
+
+/** ESP, or a fragment of it: what was inside comes as a frame of its own. */
+function isEsp(bytes: Uint8Array, layers: Dissection): boolean {
+  const last = layers.count - 1
+  if (layers.protocol(last) !== PROTOCOL.fragment) return layers.protocol(last) === PROTOCOL.esp
+  return ipv4.fields.protocol.get(bytes, layers.at(last - 1)) === IP_PROTOCOL.ESP
 }
 
 function datagramKey(bytes: Uint8Array, at: number): DatagramKey {

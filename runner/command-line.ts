@@ -114,6 +114,7 @@ function addJudge(program: Command, dispatch: Dispatch): void {
     .command('judge')
     .description('recompute every verdict from the recorded packets; needs no root')
     .argument('<run-dir>', 'a directory that castproof run wrote')
+    .option('--keys <file>', 'open ESP with these (docs/encryption.md), not with the keys that the run left')
     .option('--junit <dir>', 'also write JUnit XML there')
     .option('--json', 'print result.json instead', false)
     .option('--quiet', 'only failures and the summary', false)

@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import type { EspKey } from '../captures/esp-opener.ts'
 import { readSent, type SentFile } from '../generators/sent-read.ts'
 import type { CaseResult, RunResult, Status } from '../reports/result.ts'
 import { writeEvidence } from './evidence-file.ts'
 import { EXIT, exitOfTotals, strongestExit } from './exit.ts'
+import { readKeysFile } from './ipsec/keys-file.ts'
 import { emptyResult, type JudgedCase, judgeCase } from './judge-case.ts'
 import { bugText, LAYOUT, type RunFiles, readRunDirectory, type StageRecord } from './run-directory.ts'
 import { StageEvidence } from './stage-evidence.ts'
@@ -14,6 +16,8 @@ import { applyWaivers } from './waivers.ts'
 export interface JudgeOptions {
   /** Writes `evidence/<case>.pcapng` and points the results there; otherwise they point into the captures. */
   evidence?: boolean
+  /** Opens ESP instead of the keys that the run left. */
+  keys?: readonly EspKey[]
 }
 
 /**
@@ -71,7 +75,7 @@ class Judging {
       this.warnings.push(`stage ${record.name} is in ${LAYOUT.run} but not in ${LAYOUT.plan}: not judged`)
       return
     }
-    const evidence = new StageEvidence(this.files, record, this.sentFile)
+    const evidence = new StageEvidence(this.files, record, this.sentFile, this.keysOf(record))
     try {
       this.warnings.push(...evidence.recording.problems)
       for (const [name, count] of Object.entries(evidence.ledger.background)) {
@@ -81,6 +85,15 @@ class Judging {
     } finally {
       evidence.close()
     }
+  }
+
+  /** Those of `--keys`, or the throw-away keys that a bundled target left; undefined: ESP stays closed. */
+  private keysOf({ keys }: StageRecord): readonly EspKey[] | undefined {
+    if (this.options.keys || keys === undefined) return this.options.keys
+    const path = join(this.files.directory, keys)
+    if (existsSync(path)) return readKeysFile(path, keys)
+    this.warnings.push(`${keys} is missing: ESP stays closed`)
+    return undefined
   }
 
   private case(stage: Stage, item: PlannedCase, evidence: StageEvidence): void {

@@ -15,12 +15,29 @@ export type Fact =
   | { kind: 'drops'; step: string; node: string; reasons: Record<string, number> }
   /** Kernel witnesses of loss: cumulative counters, sampled at the start and the end of a case. */
   | { kind: 'witness'; phase: 'start' | 'end'; counters: Record<string, number> }
+  /** XFRM of an encrypted site's node: at a snapshot, and at the start and the end of a case. Counters are cumulative. */
+  | { kind: 'xfrm'; at: string; node: string; errors: Record<string, number>; states: XfrmState[] }
   | { kind: 'tap'; file: string; received: number; dropped: number }
   | { kind: 'program'; step: string; pod: string; program: string; event: 'stdout' | 'stderr' | 'exit'; text: string }
   /** Somebody set CLOCK_REALTIME while the case ran. */
   | { kind: 'clock'; stepNs: string }
 
 export type StreamRole = 'test' | 'prime' | 'probe' | 'fence' | 'echo' | 'control'
+
+/** A state of XFRM (RFC 4303: an SA) as its node tells it, without its keys. */
+export interface XfrmState {
+  /** Tunnel ends, dotted. */
+  src: string
+  dst: string
+  spi: number
+  direction: 'out' | 'in'
+  layer: 'overlay' | 'pod'
+  /** The last number sent and the highest received, high half included. */
+  oseq: number
+  seq: number
+  esn: boolean
+  windowPackets: number
+}
 
 /** A group as the SUT's tables tell it. */
 export interface GroupTable {

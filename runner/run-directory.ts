@@ -16,6 +16,7 @@ export const LAYOUT = {
   taps: 'taps',
   result: 'result.json',
   evidence: 'evidence',
+  keys: 'keys',
 } as const
 
 /** `run.json`: all that a verdict needs beside plan, packets and observations. Written once, when the run has ended. */
@@ -61,6 +62,8 @@ export interface StageRecord {
   attempt: number
   site: SiteMap
   taps: TapRecord[]
+  /** Relative to the run directory: `keys/reference-1.yaml`, the throw-away keys of a bundled target (docs/encryption.md). */
+  keys?: string
 }
 
 export interface TapRecord {
@@ -119,7 +122,8 @@ function isObject(value: unknown): value is Loose {
   return typeof value === 'object' && value !== null
 }
 
-function isStageRecord({ site, taps, attempt }: Loose): boolean {
+function isStageRecord({ site, taps, attempt, keys }: Loose): boolean {
+  if (keys !== undefined && !(typeof keys === 'string' && KEYS_FILE.test(keys))) return false
   if (!isObject(site) || !Array.isArray(site['nodes']) || !Array.isArray(site['pods'])) return false
   const overlay = site['overlay']
   return (
@@ -136,6 +140,7 @@ function isTapRecord(tap: unknown): boolean {
 
 /** Nothing outside of the run directory is read. */
 const TAP_FILE = /^taps\/[^/]+$/
+const KEYS_FILE = /^keys\/[^/]+$/
 
 function isStage({ cases }: Loose): boolean {
   return Array.isArray(cases) && cases.every(item => isObject(item) && typeof item['id'] === 'string')

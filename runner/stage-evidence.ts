@@ -1,9 +1,10 @@
+import type { EspKey } from '../captures/esp-opener.ts'
 import { openLedger } from '../captures/ledger.ts'
 import type { Ledger } from '../captures/ledger-types.ts'
 import type { Recording } from '../captures/record.ts'
 import type { SentFile, SentStreamLog } from '../generators/sent-read.ts'
 import { VXLAN_PORT } from '../generators/wire/vxlan.ts'
-import type { Seen, Sent, SentStream } from './check/check.ts'
+import type { Seen, SeenEsp, Sent, SentStream } from './check/check.ts'
 import type { Observation } from './observation.ts'
 import type { RunFiles, StageRecord } from './run-directory.ts'
 import type { PlannedCase } from './suite/plan-types.ts'
@@ -13,13 +14,14 @@ export class StageEvidence {
   readonly record: StageRecord
   readonly recording: Recording
   readonly ledger: Ledger
+  private readonly esp: SeenEsp | undefined
   private readonly sentFile: SentFile
   private readonly observations: readonly Observation[]
   private readonly taps: ReadonlyMap<string, number>
   private readonly droppedByFile = new Map<string, number>()
   private readonly troubleByFile = new Map<string, string>()
 
-  constructor(files: RunFiles, record: StageRecord, sentFile: SentFile) {
+  constructor(files: RunFiles, record: StageRecord, sentFile: SentFile, keys: readonly EspKey[] | undefined) {
     this.record = record
     this.sentFile = sentFile
     this.observations = files.observations.filter(o => o.stage === record.name)
@@ -28,7 +30,9 @@ export class StageEvidence {
       runId: files.run.runId,
       baseNs: sentFile.baseNs,
       vxlanPorts: [record.site.overlay?.udpPort ?? VXLAN_PORT, VXLAN_PORT],
+      ...(keys && { keys }),
     })
+    this.esp = keys && opened.esp && { keys, view: opened.esp }
     this.recording = opened.recording
     this.ledger = opened.ledger
     this.taps = new Map(this.recording.taps.map((tap, i) => [tap.name, i]))
@@ -70,6 +74,7 @@ export class StageEvidence {
     return {
       recording: this.recording,
       ledger: this.ledger,
+      ...(this.esp && { esp: this.esp }),
       site: this.record.site,
       observations,
       plan: planned,

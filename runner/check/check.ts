@@ -1,3 +1,5 @@
+import type { EspKey } from '../../captures/esp-opener.ts'
+import type { EspView } from '../../captures/esp-recording.ts'
 import type { Ledger } from '../../captures/ledger-types.ts'
 import type { Recording } from '../../captures/record.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
@@ -70,6 +72,8 @@ export interface NodeSite {
   /** Towards the other nodes, where they share one underlay and one overlay; routers have neither. */
   uplinkTap?: string
   overlayTap?: string
+  /** The inner end of tunnels between pods' nodes, where ESP is inside VXLAN: the address of `cilium_host`. */
+  routerAddress?: number
   /** Every interface of a router, each a tap `<node>/<interface>`. */
   interfaceTaps?: string[]
 }
@@ -91,11 +95,27 @@ export interface SiteMap {
   pods: PodSite[]
   /** Where nodes are joined by VXLAN. */
   overlay?: { udpPort: number; vni: number }
+  /** How nodes encrypt what they send to each other; left out: not at all. */
+  encryption?: EncryptionSite
+}
+
+export interface EncryptionSite {
+  /** VXLAN inside ESP between nodes; or unicast between pods encrypted first, then VXLAN; or both at once. */
+  mode: 'overlay-in-esp' | 'esp-in-overlay' | 'both'
+}
+
+/** ESP of the run: the keys it was opened with, and what opened. */
+export interface SeenEsp {
+  keys: readonly EspKey[]
+  view: EspView
 }
 
 export interface Seen {
+  /** With keys, what was inside of each ESP packet is one more frame, at the tap that captured it. */
   recording: Recording
   ledger: Ledger
+  /** Left out: no keys are known, and ESP stays closed. */
+  esp?: SeenEsp
   site: SiteMap
   /** Of this case and attempt, and those of the whole stage. */
   observations: readonly Observation[]

@@ -58,14 +58,21 @@ function atPod(want: ContentWant, { selection, pod }: Pair, sent: Sent, seen: Se
 
 function differencesOf(want: ContentWant, stream: SentStream, seen: Seen, sighting: number): WireDifference[] {
   const fields = fieldDifferences(seen, want, sighting)
-  const { ledger } = seen
-  const frame = seen.recording.bytes(ledger.frame(sighting))
+  const difference = contentAsSent(stream, seen, sighting)
+  return difference ? [...fields.filter(({ field }) => field !== difference.field), difference] : fields
+}
+
+/** How IP header and all behind it of a sighting differ from what was sent; undefined when they do not. */
+export function contentAsSent(
+  stream: SentStream,
+  { ledger, recording }: Seen,
+  sighting: number,
+): WireDifference | undefined {
+  const frame = recording.bytes(ledger.frame(sighting))
   const at = innerIpAt(frame, ledger.innerAt(sighting))
   const original = originalOf(stream, ledger.sequence(sighting), ledger.fragmentOffset(sighting))
-  if (!original || at < 0)
-    return [...fields, { field: 'fragment', at: 0, expected: 'as sent', actual: 'of none that was sent' }]
-  const difference = contentDifference(original.frame, original.at, frame, at)
-  return difference ? [...fields.filter(({ field }) => field !== difference.field), difference] : fields
+  if (!original || at < 0) return { field: 'fragment', at: 0, expected: 'as sent', actual: 'of none that was sent' }
+  return contentDifference(original.frame, original.at, frame, at)
 }
 
 /** The frame, or the fragment at this payload offset, as it was handed to the kernel. */

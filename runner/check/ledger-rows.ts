@@ -12,9 +12,11 @@ export function rowsOf(seen: Seen, stream: SentStream): LedgerRow[] {
   for (let tap = 0; tap < seen.recording.taps.length; tap++) {
     const name = seen.recording.taps[tap]?.name ?? ''
     for (const direction of ['in', 'out'] as const) {
-      const copies = seen.ledger.sightings(tap, stream.number, DIRECTION[direction]).length
-      const layer = layerOf(seen, stream, name, direction)
-      if (copies > 0) rows.push({ stream: stream.name, tap: name, layer, direction, sent: stream.count, copies })
+      const sightings = seen.ledger.sightings(tap, stream.number, DIRECTION[direction])
+      const inEsp = sightings.filter(i => seen.ledger.frame(i) >= (seen.esp?.view.firstClear ?? Infinity)).length
+      const row = { stream: stream.name, layer: layerOf(seen, stream, name, direction), direction, sent: stream.count }
+      if (sightings.length > inEsp) rows.push({ ...row, tap: name, copies: sightings.length - inEsp })
+      if (inEsp > 0) rows.push({ ...row, tap: `${name} (ESP)`, copies: inEsp })
     }
   }
   return rows.sort((a, b) => LAYERS.indexOf(a.layer) - LAYERS.indexOf(b.layer))

@@ -5,6 +5,8 @@ import { delivered } from './delivered.ts'
 import { drops } from './drops.ts'
 import { duplicates } from './duplicates.ts'
 import { encapsulated } from './encapsulated.ts'
+import { encrypted } from './encrypted.ts'
+import { esp } from './esp.ts'
 import { igmpCheck } from './igmp.ts'
 import { joinDelay } from './join-delay.ts'
 import { latency } from './latency.ts'
@@ -15,6 +17,7 @@ import { order } from './order.ts'
 import { output } from './output.ts'
 import { pimCheck } from './pim.ts'
 import { replication } from './replication.ts'
+import { xfrm } from './xfrm.ts'
 
 /** Every check by its key in the YAML; the compiler sees to it that none is forgotten. */
 export const CHECKS: { readonly [Name in CheckName]: Check<ExpectationWants[Name]> } = {
@@ -33,6 +36,9 @@ export const CHECKS: { readonly [Name in CheckName]: Check<ExpectationWants[Name
   drops,
   output,
   pim: pimCheck,
+  encrypted,
+  esp,
+  xfrm,
 }
 
 /** `want` must be of the check's own type, as the plan has it. */

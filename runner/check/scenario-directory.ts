@@ -15,7 +15,9 @@ export function writeRunDirectory(directory: string, scenario: Scenario): void {
   mkdirSync(join(directory, LAYOUT.taps), { recursive: true })
   const taps = writeTaps(directory, scenario)
   writeSent(directory, scenario)
-  const record: StageRecord = { name: STAGE, target: TARGET, attempt: 1, site: scenario.site, taps }
+  const keys = scenario.keys === undefined ? {} : { keys: `${LAYOUT.keys}/${STAGE}.yaml` }
+  const record: StageRecord = { name: STAGE, target: TARGET, attempt: 1, site: scenario.site, taps, ...keys }
+  if (scenario.keys !== undefined) writeKeys(directory, scenario.keys)
   writeJson(directory, LAYOUT.plan, planOf(scenario))
   writeJson(directory, LAYOUT.run, runRecord(record))
   const told = taps.map(({ file }) => ({
@@ -28,6 +30,11 @@ export function writeRunDirectory(directory: string, scenario: Scenario): void {
   }))
   const lines = [...scenario.observations, ...told].map(o => JSON.stringify(o))
   writeFileSync(join(directory, LAYOUT.observations), `${lines.join('\n')}\n`)
+}
+
+function writeKeys(directory: string, keys: string): void {
+  mkdirSync(join(directory, LAYOUT.keys))
+  writeFileSync(join(directory, LAYOUT.keys, `${STAGE}.yaml`), keys, { mode: 0o600 })
 }
 
 function writeJson(directory: string, name: string, value: unknown): void {

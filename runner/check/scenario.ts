@@ -38,6 +38,8 @@ export interface StreamOptions {
   fragmentBytes?: number
   firstSequence?: number
   payloadBytes?: number
+  /** Hex; left out: `payloadBytes` of zeros. */
+  payload?: string
 }
 
 export const GROUP = parseIpv4('233.252.0.1')
@@ -77,6 +79,8 @@ export class Scenario {
   readonly dropped = new Map<string, number>()
   readonly trouble = new Map<string, string>()
   readonly withoutTap = new Set<string>()
+  /** A keys file for the run directory. */
+  keys: string | undefined
   nowNs = 1_000_000
 
   /** Hands a stream to the kernel: the sender's own tap and the node end of its veth see every frame. */
@@ -204,13 +208,14 @@ export class Scenario {
       firstSequence = 0,
       fragmentBytes,
       payloadBytes = 22,
+      payload = hexOf(new Uint8Array(payloadBytes)),
     } = options
     const number = this.streams.length + 1
     const frame: FrameSpec = {
       ethernet: { src: this.pod(pod).mac },
       ipv4: { src: this.pod(pod).address, dst: parseIpv4(dst), ttl: 4 },
       udp: { srcPort: 40000, dstPort: 5001 },
-      payload: hexOf(new Uint8Array(payloadBytes)),
+      payload,
     }
     const spec: StreamSpec = {
       number,

@@ -20,6 +20,7 @@ export interface RunOptions {
 
 export interface JudgeOptions {
   directory: string
+  keys?: string
   junit?: string
   json: boolean
   quiet: boolean

@@ -20,6 +20,9 @@ export interface ExpectationWants {
   drops: DropsWant
   output: OutputWant
   pim: PimWant
+  encrypted: EncryptedWant
+  esp: EspWant
+  xfrm: XfrmWant
 }
 
 export type CheckName = keyof ExpectationWants
@@ -211,4 +214,41 @@ export interface PimWant extends PimMatch, Window {
   upstream?: number
   /** In the RP-Set of a Bootstrap message (RFC 5059 §4.1). */
   rp?: number
+}
+
+/** When the same things had to be seen in clear: while a `send` step ran, or between two steps. */
+export interface Sanity extends Window {
+  stream?: string
+}
+
+/** Nothing of the stream and its guards, or of a window's traffic, left these nodes in clear. */
+export interface EncryptedWant extends Window {
+  stream?: string
+  from?: string[]
+  /** Whose uplinks are looked at, in the direction out. */
+  nodes: string[]
+  sanity: Sanity
+}
+
+/** ESP that left `fromNodes`: of a stream, one packet to each node of `toNodes`; of a window, at least so many. */
+export interface EspWant extends Window {
+  stream?: string
+  from?: string[]
+  fromNodes: string[]
+  toNodes: string[]
+  /** Any of these. */
+  spi: number[]
+  /** `pair`: the key of that direction of that pair of nodes, not the global one. */
+  keys: 'pair' | 'any'
+  /** VXLAN in ESP leaves by the uplink; ESP in VXLAN shows at the overlay device. */
+  layer: 'overlay' | 'pod'
+  atLeast?: number
+}
+
+/** By how much counters of /proc/net/xfrm_stat grew between two snapshots, or over the case; those not named: not at all. */
+export interface XfrmWant {
+  nodes: string[]
+  after?: string
+  before?: string
+  errors: Record<string, Amount>
 }
