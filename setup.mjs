@@ -4,7 +4,7 @@
 //
 //   node setup.mjs [--profile run|test] [--quiet]
 //
-// `run` is what `castproof run` needs, `test` adds the witnesses of the tests and the VM. `npm test` asks for `test`.
+// `run` is what `castproof run` needs, `test` adds the witnesses of the tests. `npm test` asks for `test`.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -23,10 +23,8 @@ const PACKAGES = {
   cap: ['g++', 'libpcap-dev'],
   /** Libraries of the daemons below. */
   router: ['libc-ares2', 'libcap2', 'libjson-c5', 'libreadline8', 'libyang2'],
-  test: [
-    ...['bpftool', 'netsniff-ng', 'procps', 'python3-scapy', 'tcpreplay', 'tshark'],
-    ...['busybox-static', 'cpio', 'kmod', 'qemu-system-x86'],
-  ],
+  vm: ['busybox-static', 'kmod', 'qemu-system-x86'],
+  test: [...['bpftool', 'netsniff-ng', 'procps', 'python3-scapy', 'tcpreplay', 'tshark']],
 }
 
 /**
@@ -40,6 +38,7 @@ const PROGRAMS = ['clang', 'curl', 'ip', 'make', 'ping', 'python3', 'setpriv', '
 
 const WITHOUT = {
   cap: 'the portable engine (cap) cannot be built, all else works',
+  vm: 'there is no virtual machine for what this kernel cannot do',
   test: 'some tests cannot run and will say so',
   router: 'the router target cannot run, all else works',
 }
@@ -91,7 +90,7 @@ function checkNode() {
 }
 
 function debian(profile) {
-  const groups = profile === 'test' ? ['needed', 'cap', 'router', 'test'] : ['needed', 'cap', 'router']
+  const groups = ['needed', 'cap', 'router', 'vm', ...(profile === 'test' ? ['test'] : [])]
   const installed = installedPackages(groups.flatMap(group => PACKAGES[group]))
   if (installed === undefined) return otherSystem()
   const lacking = group => PACKAGES[group].filter(name => !installed.has(name))

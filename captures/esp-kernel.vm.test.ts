@@ -7,7 +7,7 @@ const test = suite('ESP and the distribution kernel', { timeoutMs: 400_000 })
 const FILE = 'captures/esp-kernel.netns.test.ts'
 
 test(`${FILE} passes there, and skips nothing`, async () => {
-  const { exitCode, output, kernel } = await runInVm([process.execPath, '--import', 'tsx', FILE], 300_000)
+  const { exitCode, output, kernel } = await runInVm([FILE])
   assert.is(exitCode, 0, `${kernel}:\n${output.slice(-4000)}`)
   assert.not.match(output, /^@skip/m)
   assert.match(output, /^@tests registered=([1-9]\d*) finished=\1 hookErrors=0$/m)

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import {
   BLOCK,
   BLOCK_HEADER_BYTES,
@@ -20,6 +20,8 @@ const MAX_U32 = 0xffff_ffff
 
 /** The writer of `sent.bin`: hand it to engines as their record. */
 export interface SentLog extends SendRecord {
+  /** Streams in the file so far: what `appendSentLog` is told. */
+  readonly streams: number
   /** Writes out what is held back; after it the file tells everything so far. */
   flush(): void
   close(): void
@@ -30,19 +32,31 @@ export function openSentLog(path: string, runStartNs: bigint): SentLog {
   const fd = openSync(path, 'wx')
   const head: SentHead = { schema: SENT_SCHEMA, runStartNs: String(runStartNs) }
   writeBlock(fd, BLOCK.head, jsonBytes(head))
+  return sentLog(fd, runStartNs, 0)
+}
+
+/** Goes on with a file that holds `streams` streams and is closed: another process may have written them. */
+export function appendSentLog(path: string, runStartNs: bigint, streams: number): SentLog {
+  return sentLog(openSync(path, constants.O_WRONLY | constants.O_APPEND), runStartNs, streams)
+}
+
+function sentLog(fd: number, runStartNs: bigint, before: number): SentLog {
   const chunks: Chunk[] = []
   let closed = false
   const flush = (): void => {
     for (const chunk of chunks) chunk.flush()
   }
   return {
+    get streams() {
+      return before + chunks.length
+    },
     stream(stream) {
       refuseOtherRun(stream, runStartNs)
       writeBlock(fd, BLOCK.stream, jsonBytes(streamHead(stream)))
-      return chunks.push(new Chunk(fd, chunks.length)) - 1
+      return before + chunks.push(new Chunk(fd, before + chunks.length)) - 1
     },
     frame(stream, sequence, variant, stampNs, lagNs) {
-      chunks[stream]!.add(sequence, variant, stampNs, lagNs)
+      chunks[stream - before]!.add(sequence, variant, stampNs, lagNs)
     },
     flush,
     close() {

@@ -44,10 +44,14 @@ function countsLine(result: RunResult, style: Style): string {
 }
 
 function contextLine(result: RunResult): string {
-  const targets = result.targets.map(target => target.name).join(', ') || 'none'
+  const targets = result.targets.map(targetText).join(', ') || 'none'
   const faults = result.faults.length > 0 ? `, faults ${result.faults.join(' ')}` : ''
   const profiles = result.profiles.length > 0 ? `, profiles ${result.profiles.join(' ')}` : ''
   return `target ${targets}, seed ${result.seed}, kernel ${result.host.kernel}${profiles}${faults}`
+}
+
+function targetText({ name, sandbox }: RunResult['targets'][number]): string {
+  return sandbox === 'host' ? name : `${name} in ${sandbox}`
 }
 
 function slowestLine(result: RunResult, style: Style): string[] {

@@ -277,7 +277,9 @@ export class CaseRun {
 
   private wait(step: StepOf<'wait'>): Promise<Outcome> {
     const { until: condition } = step
-    const timeoutMs = OF_NO_SUT.has(condition.until) ? step.timeoutMs : Math.min(step.timeoutMs, this.patience.waitMs)
+    const { slowness, waitMs = Number.POSITIVE_INFINITY } = this.patience
+    const allowedMs = step.timeoutMs * slowness
+    const timeoutMs = OF_NO_SUT.has(condition.until) ? allowedMs : Math.min(allowedMs, waitMs)
     switch (condition.until) {
       case 'delivered':
         return this.waitDelivered(condition, timeoutMs)

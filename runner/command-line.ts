@@ -88,6 +88,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     )
     .option('--profile <name|file>', 'cases, timers, declared policy; may repeat, the later wins', each, [])
     .addOption(new Option('--sandbox <where>', 'where it runs').choices(['auto', 'host', 'vm']).default('auto'))
+    .option('--kernel <version>', "of the virtual machine: a Debian kernel's, such as 6.1")
     .option('--filter <expr>', 'only the cases that match')
     .option('--seed <n>', 'seed of every random choice (default: 1)', wholeNumber(0, 0xffffffff))
     .option('--out <dir>', 'the run directory (default: a new one under castproof-runs/)')
@@ -98,7 +99,6 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .option('--jobs <n>', 'cases side by side', wholeNumber(1, 1024))
     .option('--keep', 'leave the target up, with names', false)
     .option('--quiet', 'only failures and the summary', false)
-    .addOption(notYet('--kernel <version>', 'it needs --sandbox vm with a choice of kernels'))
     .addOption(notYet('--image <ref>', 'it belongs to the kubernetes target'))
     .action((suites: string[], options: Omit<RunOptions, 'suites'>) => dispatch('run', { ...options, suites }))
   withExamples(command, [

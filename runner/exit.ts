@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import type { SyscallError } from '../generators/linux/libc.ts'
 import type { Status } from '../reports/result.ts'
 import { EndedEarly, Interrupted } from './io.ts'
+import { GuestError } from './sandbox/guest-error.ts'
 import { formatUserError, UserError } from './suite/errors.ts'
 import { Unsupported } from './unsupported.ts'
 
@@ -69,6 +70,7 @@ function explainOne(error: unknown): Explained {
 function known(error: unknown): Explained | undefined {
   if (!(error instanceof Error)) return undefined
   if (error instanceof Interrupted) return { text: `castproof: ${error.message}`, exitCode: error.exitCode }
+  if (error instanceof GuestError) return { text: error.message, exitCode: error.exitCode }
   if (error instanceof EndedEarly) return { text: `castproof: ${error.message}`, exitCode: EXIT.passed }
   if (error instanceof UserError) return { text: userText(error), exitCode: EXIT.badInput }
   // By name as well: generators may not import runner, and have their own.

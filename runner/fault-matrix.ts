@@ -7,8 +7,9 @@ import { EXIT } from './exit.ts'
 import { type FaultRow, idleCases, rowOf } from './fault-row.ts'
 import type { Patience } from './patience.ts'
 import { run } from './run.ts'
+import type { Sandbox } from './sandbox/sandbox.ts'
 import type { Plan, Stage } from './suite/plan-types.ts'
-import type { Site, Target } from './target/target.ts'
+import type { Target } from './target/target.ts'
 import type { Waiver } from './waivers.ts'
 
 export interface FaultMatrix {
@@ -32,6 +33,8 @@ export interface MatrixWanted {
   jobs: number
   skipped: Record<string, string>
   waivers: Waiver[]
+  /** Those whose sites stay up from run to run: a fault changes nothing but the SUT's programs. */
+  sandboxOf: (stage: Stage) => Sandbox
   onRow: (row: FaultRow, position: number) => void
 }
 
@@ -39,31 +42,21 @@ export interface MatrixWanted {
  * Half the wait of an ordinary run, for most of what a fault stops never comes. The run without a fault waits as long, so
  * a case that needs more does not pass there, and is reported.
  */
-const HASTY: Patience = { primeMs: 600, arrivalMs: 400, waitMs: 2000 }
+const HASTY: Patience = { primeMs: 600, arrivalMs: 400, waitMs: 2000, slowness: 1 }
 
 /** Runs all suites once without a fault, then what bears on it with each; the topology stays up, only the SUT's programs change. */
 export async function faultMatrix(wanted: MatrixWanted, stop: AbortSignal): Promise<FaultMatrix> {
-  const sites = new Map<string, Site>()
-  try {
-    const sound = await oneRun(
-      wanted,
-      wanted.partial ? planFor(wanted.plan, wanted.faults) : wanted.plan,
-      undefined,
-      sites,
-      stop,
-    )
-    const rows: FaultRow[] = []
-    for (const fault of wanted.faults) {
-      const startMs = performance.now()
-      const result = await oneRun(wanted, planFor(wanted.plan, [fault]), fault, sites, stop)
-      const row = rowOf(fault, result, performance.now() - startMs)
-      rows.push(row)
-      wanted.onRow(row, rows.length)
-    }
-    return verdict(wanted, sound, rows)
-  } finally {
-    for (const site of sites.values()) await site.close()
+  const planned = wanted.partial ? planFor(wanted.plan, wanted.faults) : wanted.plan
+  const sound = await oneRun(wanted, planned, undefined, stop)
+  const rows: FaultRow[] = []
+  for (const fault of wanted.faults) {
+    const startMs = performance.now()
+    const result = await oneRun(wanted, planFor(wanted.plan, [fault]), fault, stop)
+    const row = rowOf(fault, result, performance.now() - startMs)
+    rows.push(row)
+    wanted.onRow(row, rows.length)
   }
+  return verdict(wanted, sound, rows)
 }
 
 function verdict({ faults, partial }: MatrixWanted, sound: RunResult, rows: FaultRow[]): FaultMatrix {
@@ -110,25 +103,27 @@ async function oneRun(
   wanted: MatrixWanted,
   plan: Plan,
   fault: Fault | undefined,
-  sites: Map<string, Site>,
   stop: AbortSignal,
 ): Promise<RunResult> {
   const faults = fault ? [fault.name] : []
-  const { target, jobs, skipped, waivers } = wanted
-  const siteOf = async (stage: Stage) => {
-    let site = sites.get(stage.name)
-    if (site) await site.setFaults(faults)
-    else {
-      site = await target.bringUp(stage.topology, { faults }, stop)
-      sites.set(stage.name, site)
-    }
-    return { site, done: async () => {} }
-  }
+  const { target, jobs, skipped, waivers, sandboxOf } = wanted
   const directory = join(wanted.directory, fault?.name ?? 'none')
   const targets = new Map([[target.name, target]])
   const retry = fault === undefined
   const evidence = false
-  const how = { plan, directory, targets, faults, waivers, skipped, jobs, retry, evidence, patience: HASTY, siteOf }
+  const how = {
+    plan,
+    directory,
+    targets,
+    faults,
+    waivers,
+    skipped,
+    jobs,
+    retry,
+    evidence,
+    patience: HASTY,
+    sandboxOf,
+  }
   const result = await run(how, progressOf({}), stop)
   writeResult(result)
   if (result.exitCode === EXIT.bug) throw new Error(`${directory}: ${result.warnings.join('; ')}`)

@@ -23,12 +23,14 @@ export class Fences {
   private readonly site: StageSite
   private readonly recorder: Recorder
   private readonly arrivalMs: number
+  private readonly raiseMs: number
   private unguarded: ReadonlySet<string> = new Set()
 
   constructor(site: StageSite, recorder: Recorder, patience: Patience) {
     this.site = site
     this.recorder = recorder
     this.arrivalMs = patience.arrivalMs
+    this.raiseMs = RAISE_LIMIT_MS * patience.slowness
   }
 
   /**
@@ -45,7 +47,7 @@ export class Fences {
       const before = guarded.size
       const spec = this.guardSpec('fence', first, undefined)
       await this.site.send(first, [spec], 'fence', undefined, {}, stop)
-      if (await this.arrived(spec.number, others, RAISE_LIMIT_MS, stop)) return []
+      if (await this.arrived(spec.number, others, this.raiseMs, stop)) return []
       for (const pod of others) if (this.count(spec.number, pod) > 0) guarded.add(pod)
       if (guarded.size > before) idle = 0
     }

@@ -5,7 +5,22 @@ export interface Patience {
   /** Until fences, echoes and controls are there. */
   arrivalMs: number
   /** Most that `wait` takes, whatever the suite allows, for what depends on the SUT and on no timer of a protocol. */
-  waitMs: number
+  waitMs?: number
+  /** How many times slower than a real machine this one is taken to be: the suites' own limits are stretched by it. */
+  slowness: number
 }
 
-export const PATIENT: Patience = { primeMs: 2000, arrivalMs: 1000, waitMs: Number.POSITIVE_INFINITY }
+export const PATIENT: Patience = { primeMs: 2000, arrivalMs: 1000, slowness: 1 }
+
+/** Inside an emulated machine nothing may depend on speed. */
+const EMULATED_SLOWNESS = 10
+
+export function inEmulation({ primeMs, arrivalMs, waitMs }: Patience): Patience {
+  const times = (ms: number): number => ms * EMULATED_SLOWNESS
+  return {
+    primeMs: times(primeMs),
+    arrivalMs: times(arrivalMs),
+    ...(waitMs === undefined ? {} : { waitMs: times(waitMs) }),
+    slowness: EMULATED_SLOWNESS,
+  }
+}

@@ -162,7 +162,11 @@ interface Waiter {
 
 /** Stream numbers are unique in a run: u24, never zero. */
 export class StreamNumbers {
-  private last = 0
+  last: number
+
+  constructor(last = 0) {
+    this.last = last
+  }
 
   next(): number {
     if (this.last === 0xffffff) throw new RangeError('a run has at most 16777215 streams')

@@ -60,6 +60,8 @@ export interface StageRecord {
   target: string
   /** From 1. */
   attempt: number
+  /** Absent in run directories of castproof 0.1: on the host, whose kernel `host` names. */
+  sandbox?: { kind: 'host' | 'vm'; kernel: string }
   site: SiteMap
   taps: TapRecord[]
   /** Relative to the run directory: `keys/reference-1.yaml`, the throw-away keys of a bundled target (docs/encryption.md). */

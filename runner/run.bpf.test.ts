@@ -10,8 +10,10 @@ import type { RunResult, Status } from '../reports/result.ts'
 import { suite } from '../test/suite.ts'
 import { cli } from './cli.ts'
 import { judgeRun } from './judge.ts'
-import { keepSenderOnOneCpu, type RunWanted, run } from './run.ts'
+import { type RunWanted, run } from './run.ts'
 import { LAYOUT, type RunRecord } from './run-directory.ts'
+import { HostSandbox } from './sandbox/host.ts'
+import { keepSenderOnOneCpu } from './stage-record.ts'
 import { loadSuites } from './suite/load.ts'
 import type { Plan, Stage } from './suite/plan-types.ts'
 import { bringUpDetached, reference } from './target/reference.ts'
@@ -39,7 +41,9 @@ function planOf(below: readonly string[]): Plan {
 async function runOf(plan: Plan, changes: Partial<RunWanted> = {}): Promise<RunResult> {
   const skipped = await skipsOf(plan)
   const targets = new Map([[reference.name, reference]])
-  const wanted = { plan, directory, targets, faults: [], waivers: [], skipped, jobs: 8, retry: true, ...changes }
+  const sandbox = new HostSandbox()
+  const common = { directory, targets, faults: [], waivers: [], skipped, jobs: 8, retry: true }
+  const wanted = { plan, ...common, sandboxOf: () => sandbox, ...changes }
   return run(wanted, progressOf({}), never)
 }
 
@@ -115,7 +119,8 @@ test('with the programs attached nowhere no case passes', async () => {
     return { site, done: () => site.close() }
   }
   const plan = sideBySide(planOf(['delivery', 'overlay']))
-  const result = await runOf(plan, { siteOf, retry: false, jobs: 128 })
+  const sandbox = new HostSandbox(siteOf)
+  const result = await runOf(plan, { sandboxOf: () => sandbox, retry: false, jobs: 128 })
   assert.ok(result.cases.length >= 40, `${result.cases.length} cases`)
   assert.equal(casesThat(result, ['pass', 'skip', 'waived']), [])
   assert.is.not(result.exitCode, 0)
@@ -132,12 +137,13 @@ function altered(site: Site, change: Partial<Site>): Site {
 }
 
 /** The cases of a plan on a site that the test changes. */
-function onAltered(change: (site: Site) => Partial<Site>): Pick<RunWanted, 'siteOf'> {
+function onAltered(change: (site: Site) => Partial<Site>): Pick<RunWanted, 'sandboxOf'> {
   const siteOf = async (stage: Stage) => {
     const site = await reference.bringUp(stage.topology, { faults: [] }, never)
     return { site: altered(site, change(site)), done: () => site.close() }
   }
-  return { siteOf }
+  const sandbox = new HostSandbox(siteOf)
+  return { sandboxOf: () => sandbox }
 }
 
 test('an error nobody expected ends its case only, is kept with its stack, and the run with 70', async () => {

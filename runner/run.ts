@@ -2,19 +2,18 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { hostname, release, type } from 'node:os'
 import { join } from 'node:path'
-import { inspect } from 'node:util'
-import { pinThread, realtimeNs } from '../generators/linux/libc.ts'
-import { openSentLog, type SentLog } from '../generators/sent.ts'
+import { realtimeNs } from '../generators/linux/libc.ts'
+import { openSentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
 import type { RunResult } from '../reports/result.ts'
 import { writeWhole } from '../reports/write.ts'
 import { judgeRun } from './judge.ts'
 import { PATIENT, type Patience } from './patience.ts'
-import { StreamNumbers } from './recorder.ts'
 import { bugText, fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
-import { runStage, type StageContext } from './stage-run.ts'
+import type { Sandbox } from './sandbox/sandbox.ts'
+import type { Counts, Listener, StageJob } from './stage-record.ts'
 import type { Plan, PlannedCase, Stage } from './suite/plan-types.ts'
-import type { Site, Target } from './target/target.ts'
+import type { Target } from './target/target.ts'
 import { castproofVersion } from './version.ts'
 import type { Waiver } from './waivers.ts'
 
@@ -35,29 +34,25 @@ export interface RunWanted {
   patience?: Patience
   /** False: failures point into the captures, and no excerpts are written. */
   evidence?: boolean
-  /** Brings a stage's site up, or lends one that is up already. */
-  siteOf?: (stage: Stage) => Promise<{ site: Site; done: () => Promise<void> }>
+  /** Where each stage is recorded. */
+  sandboxOf: (stage: Stage) => Sandbox
 }
 
 /** The pipeline of ARCHITECTURE section 2: record every stage, then judge the directory as `castproof judge` would. */
 export async function run(wanted: RunWanted, progress: Progress, stop: AbortSignal): Promise<RunResult> {
   const recording = new RunRecording(wanted, progress, stop)
   const startMs = performance.now()
-  try {
-    for (const stage of wanted.plan.stages) await recording.stage(stage, 1)
-    let result = recording.judge(startMs)
-    for (let attempt = 2; wanted.retry && attempt <= MAX_ATTEMPTS; attempt++) {
-      const again = stagesAgain(wanted.plan, result)
-      if (again.length === 0) break
-      for (const stage of again) await recording.stage(stage, attempt)
-      result = recording.judge(startMs)
-    }
-    for (const decided of result.cases) progress.caseFinished(decided)
-    progress.runFinished(result)
-    return result
-  } finally {
-    recording.close()
+  for (const stage of wanted.plan.stages) await recording.stage(stage, 1)
+  let result = recording.judge(startMs)
+  for (let attempt = 2; wanted.retry && attempt <= MAX_ATTEMPTS; attempt++) {
+    const again = stagesAgain(wanted.plan, result)
+    if (again.length === 0) break
+    for (const stage of again) await recording.stage(stage, attempt)
+    result = recording.judge(startMs)
   }
+  for (const decided of result.cases) progress.caseFinished(decided)
+  progress.runFinished(result)
+  return result
 }
 
 /** Stages with just the cases that were inconclusive. */
@@ -73,8 +68,7 @@ class RunRecording {
   private readonly progress: Progress
   private readonly stop: AbortSignal
   private readonly record: RunRecord
-  private readonly sent: SentLog
-  private readonly streams = new StreamNumbers()
+  private counts: Counts = { streamNumber: 0, sentStreams: 0 }
   private readonly startNs = realtimeNs()
 
   constructor(wanted: RunWanted, progress: Progress, stop: AbortSignal) {
@@ -86,7 +80,7 @@ class RunRecording {
     this.write(LAYOUT.plan, wanted.plan)
     this.write(LAYOUT.run, this.record)
     writeFileSync(join(wanted.directory, LAYOUT.observations), '')
-    this.sent = openSentLog(join(wanted.directory, LAYOUT.sent), this.startNs)
+    openSentLog(join(wanted.directory, LAYOUT.sent), this.startNs).close()
     progress.runStarted({
       runId: String(this.record.runId),
       directory: wanted.directory,
@@ -99,7 +93,11 @@ class RunRecording {
 
   private newRecord(): RunRecord {
     const { plan, faults, targets, waivers } = this.wanted
-    const described = [...targets.values()].map(({ name, description }) => ({ name, description, sandbox: 'host' }))
+    const described = [...targets.values()].map(({ name, description }) => ({
+      name,
+      description,
+      sandbox: this.sandboxes(name),
+    }))
     return {
       schema: 'castproof-run/1',
       runId: randomInt(1, 0x1000000),
@@ -119,6 +117,12 @@ class RunRecording {
     }
   }
 
+  /** Where the target's stages run. */
+  private sandboxes(target: string): string {
+    const stages = this.wanted.plan.stages.filter(stage => stage.target === target)
+    return [...new Set(stages.map(stage => this.wanted.sandboxOf(stage).description))].sort().join('; ')
+  }
+
   private write(name: string, value: unknown): void {
     writeWhole(join(this.wanted.directory, name), `${JSON.stringify(value, null, 1)}\n`)
   }
@@ -127,71 +131,70 @@ class RunRecording {
   async stage(stage: Stage, attempt: number): Promise<void> {
     const startMs = performance.now()
     const { nodes, pods } = stage.topology
-    const target = this.target(stage)
+    const sandbox = this.wanted.sandboxOf(stage)
     this.progress.stageStarted({
       stage: stage.name,
       target: stage.target,
-      description: target.description,
+      description: this.description(stage.target),
       cases: stage.cases.length,
       nodes: nodes.length,
       pods: pods.length,
     })
-    const { site, done } = await this.site(stage, target)
-    try {
-      this.progress.stageReady({ stage: stage.name, tookMs: performance.now() - startMs })
-      if (site.version !== undefined)
-        this.record.targetVersions = { ...this.record.targetVersions, [stage.target]: site.version }
-      const record: StageRecord = { name: stage.name, target: stage.target, attempt, site: site.map, taps: [] }
-      const files = await runStage(this.runnable(stage), site, this.context(attempt))
-      record.taps = files.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) }))
-      this.keep(record)
-    } finally {
-      await done()
-    }
+    const { site, version, taps, counts } = await sandbox.record(
+      this.job(stage, attempt),
+      this.listener(attempt),
+      this.stop,
+    )
+    this.counts = counts
+    if (version !== undefined) this.record.targetVersions = { ...this.record.targetVersions, [stage.target]: version }
+    this.record.stages.push({
+      name: stage.name,
+      target: stage.target,
+      attempt,
+      sandbox: { kind: sandbox.kind, kernel: sandbox.kernel },
+      site,
+      taps: taps.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) })),
+    })
+    // A stage that has ended can be judged, whatever becomes of the run.
+    this.write(LAYOUT.run, this.record)
     this.progress.stageFinished({ stage: stage.name, tookMs: performance.now() - startMs })
   }
 
-  /** A stage that has ended can be judged, whatever becomes of the run. */
-  private keep(record: StageRecord): void {
-    this.record.stages.push(record)
-    this.sent.flush()
-    this.write(LAYOUT.run, this.record)
+  private job(stage: Stage, attempt: number): StageJob {
+    const { directory, jobs, faults, patience = PATIENT } = this.wanted
+    return {
+      stage: { ...stage, cases: stage.cases.filter(item => this.wanted.skipped[item.id] === undefined) },
+      attempt,
+      directory,
+      runId: this.record.runId,
+      runStartNs: String(this.startNs),
+      faults,
+      jobs,
+      patience,
+      counts: this.counts,
+    }
   }
 
-  private runnable(stage: Stage): Stage {
-    return { ...stage, cases: stage.cases.filter(item => this.wanted.skipped[item.id] === undefined) }
-  }
-
-  private async site(stage: Stage, target: Target): Promise<{ site: Site; done: () => Promise<void> }> {
-    if (this.wanted.siteOf) return this.wanted.siteOf(stage)
-    const site = await target.bringUp(stage.topology, { faults: this.wanted.faults }, this.stop)
-    return { site, done: () => site.close() }
-  }
-
-  private target(stage: Stage): Target {
-    const target = this.wanted.targets.get(stage.target)
-    if (!target) throw new RangeError(`stage ${stage.name} needs target ${stage.target}`)
-    return target
-  }
-
-  private context(attempt: number): StageContext {
-    const { directory, jobs, patience = PATIENT } = this.wanted
-    const run = { runId: this.record.runId, runStartNs: this.startNs }
+  private listener(attempt: number): Listener {
     const warn = (text: string): void => {
       this.record.warnings?.push(text)
       this.progress.warning(text)
     }
-    const bug = (id: string, error: unknown): void => {
-      this.record.bugs = [...(this.record.bugs ?? []), { case: id, attempt, stack: inspect(error) }]
-      this.progress.warning(bugText(id, inspect(error)))
+    const bug = (id: string, stack: string): void => {
+      this.record.bugs = [...(this.record.bugs ?? []), { case: id, attempt, stack }]
+      this.progress.warning(bugText(id, stack))
     }
-    const { progress, sent, streams, stop } = this
-    return { directory, jobs, patience, attempt, run, sent, streams, progress, warn, bug, stop }
+    return { progress: this.progress, warn, bug }
+  }
+
+  private description(target: string): string {
+    const found = this.wanted.targets.get(target)
+    if (!found) throw new RangeError(`a stage needs target ${target}`)
+    return found.description
   }
 
   /** Writes the record and judges the directory from its files: the same path as `castproof judge`. */
   judge(startMs: number): RunResult {
-    this.sent.flush()
     this.record.durationMs = Math.round(performance.now() - startMs)
     this.write(LAYOUT.run, this.record)
     for (const stage of this.record.stages)
@@ -202,13 +205,4 @@ class RunRecording {
   private cases(stage: StageRecord): PlannedCase[] {
     return this.wanted.plan.stages.find(item => item.name === stage.name)?.cases ?? []
   }
-
-  close(): void {
-    this.sent.close()
-  }
-}
-
-/** Senders keep to one CPU, so that a fence cannot overtake what it guards; the control plane has a thread of its own. */
-export function keepSenderOnOneCpu(): void {
-  pinThread(0)
 }

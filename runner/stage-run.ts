@@ -21,7 +21,7 @@ export interface StageContext {
   jobs: number
   patience: Patience
   attempt: number
-  progress: Progress
+  progress: Pick<Progress, 'caseStarted' | 'caseStep' | 'caseRan'>
   /** Something a person should know: shown, and kept in the run record. */
   warn(text: string): void
   /** An error that is our own and ended this case early. */

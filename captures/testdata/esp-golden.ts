@@ -73,7 +73,7 @@ function keysYaml(): string {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv[2] === INSIDE) console.log(`@capture ${Buffer.from(record()).toString('base64')}`)
   else {
-    const { output, kernel } = await runInVm([process.execPath, '--import', 'tsx', process.argv[1], INSIDE])
+    const { output, kernel } = await runInVm(['captures/testdata/esp-golden.ts', INSIDE])
     const capture = /^@capture (\S+)\s*$/m.exec(output)?.[1]
     if (capture === undefined) throw new Error(`nothing was recorded on ${kernel}:\n${output}`)
     writeFileSync(join(HERE, 'linux-esp.pcapng'), Buffer.from(capture, 'base64'))

@@ -80,6 +80,7 @@ const schedGetaffinity = libcFunction<[pid: number, length: number, mask: Buffer
   'int sched_getaffinity(int pid, size_t length, void *mask)',
 )
 const clockGettime = libcFunction<[clock: number, time: Buffer]>('int clock_gettime(int clock, void *time)')
+const clockSettime = libcFunction<[clock: number, time: Buffer]>('int clock_settime(int clock, const void *time)')
 
 export const AF_INET = 2
 export const AF_PACKET = 17
@@ -122,4 +123,12 @@ const timespec = Buffer.alloc(16)
 export function realtimeNs(): bigint {
   clockGettime(0, timespec)
   return timespec.readBigInt64LE(0) * 1_000_000_000n + timespec.readBigInt64LE(8)
+}
+
+/** Sets CLOCK_REALTIME; for a virtual machine's own clock only. */
+export function setClock(timeNs: bigint): void {
+  const time = Buffer.alloc(16)
+  time.writeBigInt64LE(timeNs / 1_000_000_000n, 0)
+  time.writeBigInt64LE(timeNs % 1_000_000_000n, 8)
+  clockSettime(0, time)
 }

@@ -4,7 +4,9 @@ import { type FaultMatrix, faultMatrix } from '../fault-matrix.ts'
 import type { FaultRow } from '../fault-row.ts'
 import { ALL_FAULTS, faultNames } from '../faults.ts'
 import { type Io, printLine } from '../io.ts'
-import { keepSenderOnOneCpu } from '../run.ts'
+import { HostSandbox, KeptSites } from '../sandbox/host.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { reference } from '../target/reference.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { FaultsOptions } from './options.ts'
@@ -26,6 +28,9 @@ export async function faultsCommand(options: FaultsOptions, io: Io): Promise<num
   const skipped = await skipsOf(plan)
   if (options.self && !options.json) printLine(io, NO_SELF)
   const partial = options.fault.length > 0
+  const kept = new KeptSites()
+  const sandbox = new HostSandbox(kept.siteOf)
+  const sandboxOf = (): Sandbox => sandbox
   const wanted = {
     plan,
     target: reference,
@@ -34,11 +39,12 @@ export async function faultsCommand(options: FaultsOptions, io: Io): Promise<num
     directory,
     jobs: DEFAULT_JOBS,
     skipped,
+    sandboxOf,
     waivers: waiversFor(['reference'], {}, io),
     onRow,
   }
   const startMs = performance.now()
-  const matrix = await faultMatrix(wanted, io.signal)
+  const matrix = await faultMatrix(wanted, io.signal).finally(() => kept.close())
   if (options.json) printLine(io, JSON.stringify(matrix, null, 2))
   else {
     printSummary(matrix, io)

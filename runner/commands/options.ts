@@ -6,6 +6,8 @@ export interface RunOptions {
   target: string[]
   profile: string[]
   sandbox: 'auto' | 'host' | 'vm'
+  /** Of the virtual machine: 6.1, … */
+  kernel?: string
   filter?: string
   seed?: number
   out?: string

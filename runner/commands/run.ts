@@ -11,10 +11,15 @@ import { makeFolder } from '../folder.ts'
 import { EndedEarly, type Io, printLine } from '../io.ts'
 import type { KeptSite } from '../lab/kept-site.ts'
 import { removeLeftovers } from '../lab/registry.ts'
-import { keepSenderOnOneCpu, run } from '../run.ts'
+import { run } from '../run.ts'
+import { HostSandbox, type SiteOf } from '../sandbox/host.ts'
+import { suiteOf } from '../sandbox/kernel.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+import { VmSandbox } from '../sandbox/vm.ts'
+import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { loadSuites } from '../suite/load.ts'
-import type { Plan, Stage } from '../suite/plan-types.ts'
+import type { Plan } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { Target } from '../target/target.ts'
@@ -36,14 +41,14 @@ export async function runCommand(options: RunOptions, io: Io): Promise<number> {
 
 /** Runs; with `kept`, the very last stage runs on its site and leaves that up. */
 export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite): Promise<number> {
-  refuseWhatIsNotHere(options)
+  requireKernelName(options)
   const faults = faultNames(options.fault)
   const asked = options.target.length > 0
   const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(named))
   const plan = await planOf(options, [...wanted.keys()], io)
   const targets = asked ? wanted : usedBy(plan, wanted)
   const waivers = waiversFor([...targets.keys()], options, io)
-  const lacking = await lackingTargets(targets, asked)
+  const lacking = options.sandbox === 'vm' ? new Map<string, string>() : await lackingTargets(targets, asked)
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
   keepSenderOnOneCpu()
   const jobs = options.jobs ?? DEFAULT_JOBS
@@ -56,13 +61,22 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
     makeFolder(directory)
     if (options.junit !== undefined) makeFolder(resolve(io.cwd, options.junit))
     const last = turn === options.repeat ? plan.stages.at(-1) : undefined
-    const siteOf = kept && { siteOf: (stage: Stage) => kept.lend(stage, stage.name === last?.name) }
-    const parts = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, ...siteOf }
-    const result = await run(parts, progress, io.signal).catch((error: unknown) => {
-      throw new AggregateError([error, new EndedEarly(directory)])
-    })
-    await writeReports(result, options.junit, io)
-    exitCodes.push(result.exitCode)
+    const sandbox = await sandboxFor(
+      options,
+      directory,
+      io,
+      kept && (stage => kept.lend(stage, stage.name === last?.name)),
+    )
+    const parts = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, sandboxOf: () => sandbox }
+    try {
+      const result = await run(parts, progress, io.signal).catch((error: unknown) => {
+        throw new AggregateError([error, new EndedEarly(directory)])
+      })
+      await writeReports(result, options.junit, io)
+      exitCodes.push(result.exitCode)
+    } finally {
+      await sandbox.close()
+    }
   }
   return strongestExit(...exitCodes)
 }
@@ -104,20 +118,27 @@ export function waiversFor(targets: readonly string[], options: Pick<RunOptions,
   return [...known, ...given].flatMap(readWaivers)
 }
 
+function requireKernelName({ kernel, sandbox }: RunOptions): void {
+  if (kernel === undefined) return
+  suiteOf(kernel)
+  if (sandbox !== 'host') return
+  const hint = 'leave one of the two out'
+  throw new UserError('kernel-of-host', '--sandbox host uses the kernel that is here, --kernel names another', { hint })
+}
+
+function sandboxFor(
+  { sandbox, kernel }: RunOptions,
+  directory: string,
+  io: Io,
+  siteOf?: SiteOf,
+): Promise<Sandbox> | Sandbox {
+  if (sandbox !== 'vm') return new HostSandbox(siteOf)
+  return VmSandbox.prepare({ directory, stderr: io.stderr, ...(kernel === undefined ? {} : { kernel }) })
+}
+
 function named(text: string): [string, Target] {
   const target = targetNamed(text)
   return [target.name, target]
-}
-
-function refuseWhatIsNotHere(options: RunOptions): void {
-  if (options.sandbox === 'vm') {
-    throw new Unsupported({
-      feature: '--sandbox vm',
-      needs: 'the VM sandbox',
-      found: 'a castproof that runs on this kernel only',
-      remedy: 'leave --sandbox out',
-    })
-  }
 }
 
 /** Every mistake of every suite at once; nothing is sent before all of it is valid. */

@@ -1,15 +1,10 @@
+import type { Lent } from '../sandbox/host.ts'
 import type { Stage } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
 import type { Site } from '../target/target.ts'
 import type { LabStatus } from './protocol.ts'
 import { processStartTicks, register, unregister } from './registry.ts'
 import { holdLab, namespaceNames } from './supervisor.ts'
-
-/** What a run does with the site of a stage: `done` in place of closing it. */
-export interface Lent {
-  site: Site
-  done(): Promise<void>
-}
 
 /** The last stage's site of `run --keep`: brought up under names, as a lab's, and held when the run has been reported. */
 export class KeptSite {
@@ -24,7 +19,7 @@ export class KeptSite {
     this.#stop = stop
   }
 
-  /** As `RunWanted.siteOf`: only the stage that is to stay gets names; a repeated attempt gets the same site again. */
+  /** As a `SiteOf`: only the stage that is to stay gets names; a repeated attempt gets the same site again. */
   async lend(stage: Stage, last: boolean): Promise<Lent> {
     const target = targetNamed(stage.target)
     if (!last) {

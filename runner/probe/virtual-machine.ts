@@ -15,7 +15,7 @@ export const VM_TRIALS: readonly Trial[] = [
   {
     name: 'qemu',
     neededFor: ['vm'],
-    remedy: 'npm run setup -- --profile test in the checkout, or install qemu-system-x86',
+    remedy: 'npm run setup in the checkout, or install qemu-system-x86',
     run: () => boot('tcg'),
   },
   {
@@ -27,7 +27,7 @@ export const VM_TRIALS: readonly Trial[] = [
   {
     name: 'busybox',
     neededFor: ['vm'],
-    remedy: 'npm run setup -- --profile test in the checkout, or install busybox-static',
+    remedy: 'npm run setup in the checkout, or install busybox-static',
     run: async () => {
       const { stdout } = await execa('busybox', [], { timeout: FIRMWARE_LIMIT_MS })
       return stdout.split(' ')[1] ?? 'works'

@@ -1,0 +1,78 @@
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { pinThread } from '../generators/linux/libc.ts'
+import { appendSentLog } from '../generators/sent.ts'
+import type { Progress } from '../reports/progress.ts'
+import type { SiteMap } from './check/check.ts'
+import type { Patience } from './patience.ts'
+import { StreamNumbers, type TapFile } from './recorder.ts'
+import { LAYOUT } from './run-directory.ts'
+import { runStage } from './stage-run.ts'
+import type { Stage } from './suite/plan-types.ts'
+import type { Site } from './target/target.ts'
+
+/** All that recording a stage has to know, as plain data: it may be done under another kernel. */
+export interface StageJob {
+  stage: Stage
+  attempt: number
+  /** The run directory, with its `sent.bin` closed and its observations. */
+  directory: string
+  runId: number
+  /** CLOCK_REALTIME, decimal. */
+  runStartNs: string
+  faults: readonly string[]
+  jobs: number
+  patience: Patience
+  counts: Counts
+}
+
+/** What goes on from stage to stage of a run. */
+export interface Counts {
+  /** The last stream number that was given away. */
+  streamNumber: number
+  /** Streams in `sent.bin`. */
+  sentStreams: number
+}
+
+export interface StageOutcome {
+  site: SiteMap
+  /** Of the SUT, if it has one. */
+  version?: string
+  taps: TapFile[]
+  counts: Counts
+}
+
+/** Something a person should know goes to `warn` and into the run record; the rest is told as it happens. */
+export interface Listener {
+  progress: Pick<Progress, 'stageReady' | 'caseStarted' | 'caseStep' | 'caseRan'>
+  warn(text: string): void
+  /** An error that is our own and ended this case early, with its stack. */
+  bug(id: string, stack: string): void
+}
+
+/** Runs a stage on a site that is up and leaves in the run directory what it saw. */
+export async function recordStage(
+  job: StageJob,
+  site: Site,
+  listener: Listener,
+  stop: AbortSignal,
+): Promise<StageOutcome> {
+  const { stage, directory, jobs, patience, attempt, counts } = job
+  const run = { runId: job.runId, runStartNs: BigInt(job.runStartNs) }
+  const sent = appendSentLog(join(directory, LAYOUT.sent), run.runStartNs, counts.sentStreams)
+  const streams = new StreamNumbers(counts.streamNumber)
+  try {
+    const bug = (id: string, error: unknown): void => listener.bug(id, inspect(error))
+    const context = { directory, jobs, patience, attempt, run, sent, streams, stop, ...listener, bug }
+    const taps = await runStage(stage, site, context)
+    const version = site.version === undefined ? {} : { version: site.version }
+    return { site: site.map, ...version, taps, counts: { streamNumber: streams.last, sentStreams: sent.streams } }
+  } finally {
+    sent.close()
+  }
+}
+
+/** Senders keep to one CPU, so that a fence cannot overtake what it guards; the control plane has a thread of its own. */
+export function keepSenderOnOneCpu(): void {
+  pinThread(0)
+}
