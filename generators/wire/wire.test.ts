@@ -5,8 +5,18 @@ import { arp } from './arp.ts'
 import { esp, espTrailer } from './esp.ts'
 import { ethernet, vlan } from './ethernet.ts'
 import { type Fields, type Header, mismatch, mismatches, readFields, writeFields } from './field.ts'
+import {
+  fieldSpecifier,
+  flowSet,
+  ipfixOptionsTemplateRecord,
+  optionsTemplateRecord,
+  templateRecord,
+} from './flow-sets.ts'
 import { groupRecord, igmp, igmpQuery, igmpReport } from './igmp.ts'
+import { ipfix } from './ipfix.ts'
 import { ipv4 } from './ipv4.ts'
+import { netflow5 } from './netflow5.ts'
+import { netflow9 } from './netflow9.ts'
 import { stamp } from './stamp.ts'
 import { udp } from './udp.ts'
 import { vxlan } from './vxlan.ts'
@@ -27,6 +37,14 @@ const HEADERS: Header<Fields>[] = [
   esp,
   espTrailer,
   stamp,
+  netflow5,
+  netflow9,
+  ipfix,
+  flowSet,
+  templateRecord,
+  optionsTemplateRecord,
+  ipfixOptionsTemplateRecord,
+  fieldSpecifier,
 ]
 
 const AT = 7
