@@ -8,6 +8,16 @@ export function objectPath(name: string): string {
     fileURLToPath(new URL(place, import.meta.url)),
   )
   const found = places.find(place => existsSync(place))
-  if (found === undefined) throw new Error(`${places[0]} is not there: build it with make -C bpf`)
+  if (found === undefined) throw new NotBuilt(file, places[0] ?? '')
   return found
+}
+
+/** Not made yet, which is no bug; `runner/exit.ts` knows it by its name. */
+class NotBuilt extends Error {
+  readonly remedy = 'npm run setup in the checkout'
+
+  constructor(file: string, place: string) {
+    super(`the BPF object ${file} is not built: ${place} is not there`)
+    this.name = 'Unsupported'
+  }
 }

@@ -280,8 +280,8 @@ function addLab(program: Command, dispatch: Dispatch): void {
     )
   withExamples(lab, [
     'castproof lab up',
-    'castproof lab shell rx',
-    'castproof lab shell tx socat - UDP4-DATAGRAM:233.252.0.1:5001',
+    'castproof lab shell n2-1',
+    'castproof lab shell n1-1 socat - UDP4-DATAGRAM:233.252.0.1:5001',
     'castproof lab down --all',
   ])
 }

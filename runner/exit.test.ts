@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert'
+import { objectPath } from '../bpf/object-path.ts'
 import { BpfError } from '../generators/linux/libbpf.ts'
 import { SyscallError } from '../generators/linux/libc.ts'
 import { Unsupported as GeneratorUnsupported } from '../generators/unsupported.ts'
@@ -12,6 +13,14 @@ const test = suite('exit')
 
 const position = { file: 'a.yaml', line: 3, col: 5, length: 2, source: 'ttl: x' }
 const esp = new Unsupported({ feature: 'ESP', needs: 'CONFIG_INET_ESP', found: 'a kernel without', remedy: 'use a VM' })
+
+function thrownBy(run: () => unknown): unknown {
+  try {
+    return run()
+  } catch (error) {
+    return error
+  }
+}
 
 test('each kind of error has its code and never a stack', () => {
   const kinds: [unknown, number, RegExp][] = [
@@ -27,6 +36,7 @@ test('each kind of error has its code and never a stack', () => {
     [Object.assign(new Error('write: ENOSPC'), { code: 'ENOSPC', syscall: 'write' }), 3, /no space left/],
     [new Error('Failed to load shared library: libbpf.so.1'), 3, /libbpf1/],
     [new GeneratorUnsupported('the cap engine', 'a built cap', 'none'), 3, /cap engine needs a built cap/],
+    [thrownBy(() => objectPath('nothing')), 3, /nothing\.bpf\.o is not built[\s\S]*remedy: npm run setup/],
     [new BpfError('bpf_object__open', 1), 3, /EPERM[\s\S]*root/],
     [new Interrupted('SIGINT'), 130, /stopped by SIGINT/],
     [new Interrupted('SIGTERM'), 143, /stopped by SIGTERM/],
