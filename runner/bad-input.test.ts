@@ -15,6 +15,7 @@ test.before(() => {
   writeFileSync(join(directory, 'empty.yaml'), '')
   writeFileSync(join(directory, 'big.yaml'), Buffer.alloc(10 << 20, 'a'))
   writeFileSync(join(directory, 'binary.yaml'), Buffer.from([1, 0, 2, 0xff]))
+  writeFileSync(join(directory, 'waivers.yaml'), 'castproof: 1\nwaivers: [ { requirment: D01, target: reference } ]\n')
   writeFileSync(join(directory, 'run.json'), '{"schema":"castproof-run/1","stages":[{}]}')
   writeFileSync(join(directory, 'plan.json'), '{"schema":"castproof-plan/1","stages":[]}')
 })
@@ -27,6 +28,17 @@ const LINES: readonly [words: string[], message: RegExp][] = [
   [['run', GOOD, '--profile', 'nope'], /no profile has the name `nope`\n.*default/],
   [['run', GOOD, '--waivers', '/no/such'], /cannot read \/no\/such/],
   [['run', GOOD, '--seed', 'abc'], /--seed.*'abc' is invalid/],
+  [['run', GOOD, '--seed', '-1'], /'-1' is invalid/],
+  [['run', GOOD, '--repeat', '0'], /'0' is invalid. It must be a whole number from 1/],
+  [['run', GOOD, '--jobs', '-1'], /'-1' is invalid. It must be a whole number from 1/],
+  [['run', GOOD, '--filter', 'foo:bar'], /nothing is called `foo:`/],
+  [['run', GOOD, '--profile', 'nope.yaml'], /there is no profile file nope\.yaml/],
+  [['run', GOOD, '--waivers', 'binary.yaml'], /binary\.yaml:1:1: error: this is not a text file/],
+  [['run', GOOD, '--waivers', 'waivers.yaml'], /waivers\.yaml:2:13: error: .*requirment/],
+  [['run', GOOD, '--out', 'empty.yaml'], /cannot make the folder .*empty\.yaml: a file is in the way/],
+  [['run', GOOD, '--out', '.'], /is not empty/],
+  [['run', GOOD, '--junit', 'empty.yaml'], /cannot make the folder .*empty\.yaml: a file is in the way/],
+  [['judge', '.', '--junit', 'empty.yaml'], /cannot make the folder .*empty\.yaml: a file is in the way/],
   [['run', '/no/such.yaml'], /there is no file or folder \/no\/such\.yaml/],
   [['check', 'empty.yaml'], /empty\.yaml:1:1: error: the file is empty/],
   [['check', 'big.yaml'], /big\.yaml:1:1: error: the file has 10485760 bytes/],

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { UserError } from './suite/errors.ts'
 
@@ -10,6 +10,7 @@ const WHY: Readonly<Record<string, string>> = {
 
 /** Makes a folder that the user named. One level at a time: Node's recursive mkdir never returns below /proc. */
 export function makeFolder(path: string): void {
+  if (existsSync(path) && !statSync(path).isDirectory()) throw inTheWay(path, 'a file is in the way')
   const missing: string[] = []
   for (let at = path; !existsSync(at); at = dirname(at)) missing.unshift(at)
   try {
@@ -17,6 +18,10 @@ export function makeFolder(path: string): void {
   } catch (error) {
     const why = WHY[(error as NodeJS.ErrnoException).code ?? '']
     if (why === undefined) throw error
-    throw new UserError('cannot-write', `cannot make the folder ${path}: ${why}`)
+    throw inTheWay(path, why)
   }
+}
+
+function inTheWay(path: string, why: string): UserError {
+  return new UserError('cannot-write', `cannot make the folder ${path}: ${why}`)
 }

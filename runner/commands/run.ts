@@ -46,6 +46,7 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
   const asked = options.target.length > 0
   const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(named))
   const plan = await planOf(options, [...wanted.keys()], io)
+  refuseFolders(options, io)
   const targets = asked ? wanted : usedBy(plan, wanted)
   const waivers = waiversFor([...targets.keys()], options, io)
   const lacking = options.sandbox === 'vm' ? new Map<string, string>() : await lackingTargets(targets, asked)
@@ -59,7 +60,6 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
     if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
     const progress = consoleProgress(io.stdout, { env: io.env, quiet: options.quiet })
     makeFolder(directory)
-    if (options.junit !== undefined) makeFolder(resolve(io.cwd, options.junit))
     const last = turn === options.repeat ? plan.stages.at(-1) : undefined
     const sandbox = await sandboxFor(
       options,
@@ -164,6 +164,7 @@ export function unusedDirectory(out: string | undefined, prefix: string, io: Io)
   const stamp = new Date().toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-')
   const directory = resolve(io.cwd, out ?? join('castproof-runs', `${prefix}${stamp}`))
   if (out === undefined) return unused(directory)
+  if (existsSync(directory)) makeFolder(directory)
   if (existsSync(directory) && readdirSync(directory).length > 0) {
     throw new UserError('out-not-empty', `${directory} is not empty`, {
       hint: 'a run directory is written once: give --out a new name',
