@@ -1,5 +1,4 @@
 import { execa } from 'execa'
-import { setFeatures } from '../../generators/linux/ethtool.ts'
 import { inNetns, interfaceIndex, type Netns } from '../../generators/linux/netns.ts'
 import { formatIpv4, formatMac } from '../../generators/wire/address.ts'
 import type { Topology } from '../suite/plan-types.ts'
@@ -223,15 +222,12 @@ async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {
   const shared = pods.filter(pod => pod.shared)
   if (shared[0]) await ip(shared[0].ns, ['link set lo up', ...shared.map(pod => `link set ${pod.podInterface} up`)])
   await Promise.all(pods.filter(pod => !pod.shared).map(configurePod))
-  for (const pod of pods) inNetns(pod.ns, () => settle(pod))
+  for (const pod of pods)
+    inNetns(pod.ns, () => {
+      pod.podIndex = interfaceIndex(pod.podInterface)
+    })
   inNetns(node.ns, () => {
     for (const pod of pods) pod.nodeIndex = interfaceIndex(pod.nodeInterface)
-    // Without both, 1024 copies of one datagram overflow the CPU's backlog; with both every veth has its own queue.
-    setFeatures(
-      pods.map(pod => pod.nodeInterface),
-      'tso',
-      false,
-    )
   })
 }
 
@@ -244,9 +240,4 @@ async function configurePod(pod: BedPod): Promise<void> {
     `neigh add ${GATEWAY} lladdr ${formatMac(pod.nodeMac)} dev eth0 nud permanent`,
     `route add default via ${GATEWAY} dev eth0`,
   ])
-}
-
-function settle(pod: BedPod): void {
-  pod.podIndex = interfaceIndex(pod.podInterface)
-  setFeatures([pod.podInterface], 'gro', true)
 }
