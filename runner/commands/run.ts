@@ -136,6 +136,12 @@ function sandboxFor(
   return VmSandbox.prepare({ directory, stderr: io.stderr, ...(kernel === undefined ? {} : { kernel }) })
 }
 
+/** Before anything is brought up: what the run leaves must have its place. */
+function refuseFolders({ out, junit }: RunOptions, io: Io): void {
+  if (out !== undefined) unusedDirectory(out, '', io)
+  if (junit !== undefined) makeFolder(resolve(io.cwd, junit))
+}
+
 function named(text: string): [string, Target] {
   const target = targetNamed(text)
   return [target.name, target]
