@@ -2,6 +2,7 @@ import type { FrameSpec } from './frame-spec.ts'
 import { hexBytes, padded32 } from './hex.ts'
 import { igmpMessageLength } from './igmp-message.ts'
 import { arp } from './wire/arp.ts'
+import { esp } from './wire/esp.ts'
 import { ethernet, vlan } from './wire/ethernet.ts'
 import { ipv4, ROUTER_ALERT } from './wire/ipv4.ts'
 import { udp } from './wire/udp.ts'
@@ -16,6 +17,7 @@ export interface FrameLayout {
   ipv4HeaderBytes: number
   udpAt: number
   igmpAt: number
+  espAt: number
   vxlanAt: number
   inner: FrameLayout | undefined
   /** After the last header. */
@@ -40,6 +42,7 @@ export function layoutFrame(spec: FrameSpec, at = 0): FrameLayout {
   layout.ipv4At = place(hasIpv4(spec), layout.ipv4HeaderBytes)
   layout.udpAt = place(hasUdp(spec), udp.length)
   layout.igmpAt = place(spec.igmp !== undefined, spec.igmp ? igmpMessageLength(spec.igmp) : 0)
+  layout.espAt = place(spec.esp !== undefined, esp.length)
   layout.vxlanAt = place(spec.vxlan !== undefined || spec.inner !== undefined, vxlan.length)
   layout.inner = spec.inner && layoutFrame(spec.inner, cursor)
   layout.payloadAt = layout.inner?.end ?? cursor
@@ -55,6 +58,7 @@ const NOTHING: FrameLayout = {
   ipv4HeaderBytes: 0,
   udpAt: -1,
   igmpAt: -1,
+  espAt: -1,
   vxlanAt: -1,
   inner: undefined,
   payloadAt: 0,
@@ -71,11 +75,13 @@ export function hasUdp(spec: FrameSpec): boolean {
 }
 
 export function hasIpv4(spec: FrameSpec): boolean {
-  return spec.ipv4 !== undefined || spec.igmp !== undefined || hasUdp(spec)
+  return spec.ipv4 !== undefined || spec.igmp !== undefined || spec.esp !== undefined || hasUdp(spec)
 }
 
 function refuseConflicts(spec: FrameSpec): void {
-  const carried = [spec.arp && 'arp', spec.igmp && 'igmp', hasUdp(spec) && 'udp or vxlan'].filter(Boolean)
+  const carried = [spec.arp && 'arp', spec.igmp && 'igmp', spec.esp && 'esp', hasUdp(spec) && 'udp or vxlan'].filter(
+    Boolean,
+  )
   if (carried.length > 1) throw new RangeError(`a frame carries one of ${carried.join(', ')}, not several`)
   if (spec.arp && spec.ipv4) throw new RangeError('a frame carries arp or ipv4, not both')
 }

@@ -3,6 +3,7 @@ import type { FrameSpec } from './frame-spec.ts'
 import { hexBytes } from './hex.ts'
 import { hexDifference, matchIgmp } from './igmp-message.ts'
 import { arp } from './wire/arp.ts'
+import { esp } from './wire/esp.ts'
 import { ETHER_TYPE, ethernet, isVlanType, vlan } from './wire/ethernet.ts'
 import { type Difference, mismatches, readU16 } from './wire/field.ts'
 import { IP_PROTOCOL, ipv4, ipv4End, ipv4HeaderLength } from './wire/ipv4.ts'
@@ -86,17 +87,30 @@ function matchTransport(
   end: number,
   found: Difference[],
 ): void {
-  const wanted = spec.igmp ? IP_PROTOCOL.IGMP : hasUdp(spec) ? IP_PROTOCOL.UDP : undefined
+  const [layer, wanted] = carried(spec)
   const actual = ipv4.fields.protocol.get(bytes, ipAt)
   if (wanted !== undefined && wanted !== actual) {
     const field = { field: 'ipv4.protocol', at: ipAt + ipv4.fields.protocol.offset }
     if (spec.ipv4?.protocol === undefined) found.push({ ...field, expected: wanted, actual })
     return
   }
-  if (wanted !== undefined && at + 8 > end) return void found.push(tooShort(spec.igmp ? 'igmp' : 'udp', at, end))
+  if (wanted !== undefined && at + 8 > end) return void found.push(tooShort(layer, at, end))
   if (spec.igmp) found.push(...matchIgmp(spec.igmp, bytes, at, end))
+  else if (spec.esp) matchEsp(spec, bytes, at, end, found)
   else if (wanted === IP_PROTOCOL.UDP) matchUdp(spec, bytes, at, end, found)
   else matchPayload(spec, bytes, at, end, found)
+}
+
+/** What IP carries, and the protocol number that says so; undefined: whatever it is. */
+function carried(spec: FrameSpec): [layer: string, protocol: number | undefined] {
+  if (spec.igmp) return ['igmp', IP_PROTOCOL.IGMP]
+  if (spec.esp) return ['esp', IP_PROTOCOL.ESP]
+  return ['udp', hasUdp(spec) ? IP_PROTOCOL.UDP : undefined]
+}
+
+function matchEsp(spec: FrameSpec, bytes: Uint8Array, at: number, end: number, found: Difference[]): void {
+  found.push(...mismatches(esp, bytes, at, spec.esp ?? {}))
+  matchPayload(spec, bytes, at + esp.length, end, found)
 }
 
 function matchUdp(spec: FrameSpec, bytes: Uint8Array, at: number, end: number, found: Difference[]): void {

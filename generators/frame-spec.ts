@@ -96,7 +96,13 @@ export interface VxlanFields {
   reserved2?: number
 }
 
-/** One frame. At most one of `arp`, `udp`, `igmp`, `vxlan` (with `inner`), `payload` decides what the bytes carry. */
+/** RFC 4303 §2. IV, ciphertext and ICV are the frame's `payload`, as they are: frames are built without keys. */
+export interface EspFields {
+  spi?: number
+  sequence?: number
+}
+
+/** One frame. At most one of `arp`, `udp`, `igmp`, `esp`, `vxlan` (with `inner`), `payload` decides what the bytes carry. */
 export interface FrameSpec {
   ethernet?: EthernetFields
   vlan?: VlanFields[]
@@ -104,6 +110,7 @@ export interface FrameSpec {
   ipv4?: Ipv4Fields
   udp?: UdpFields
   igmp?: IgmpFields
+  esp?: EspFields
   vxlan?: VxlanFields
   inner?: FrameSpec
   /** Hex, after the last header. */

@@ -120,6 +120,20 @@ test('a difference says where, what was wanted and what is there', () => {
   ])
 })
 
+test('ESP: header and whatever is behind it, found again, and told from what it is not', () => {
+  const frame = buildFrame({ ipv4: { src: 1, dst: 2 }, esp: { spi: 3, sequence: 0xffff_ffff }, payload: 'a0a1' })
+  assert.is(Buffer.from(frame.subarray(34, 44)).toString('hex'), '00000003ffffffffa0a1')
+  assert.equal(matchFrame({ esp: { spi: 3 }, payload: 'a0a1' }, frame), [])
+  assert.equal(matchFrame({ esp: { spi: 4 } }, frame), [{ field: 'esp.spi', at: 34, expected: 4, actual: 3 }])
+  assert.equal(matchFrame({ udp: {} }, frame), [{ field: 'ipv4.protocol', at: 23, expected: 17, actual: 50 }])
+  const left = buildFrame({ ipv4: { dst: 2 }, esp: {} })
+  assert.is(Buffer.from(left.subarray(34, 42)).toString('hex'), '0000010000000001')
+  assert.equal(matchFrame({ esp: {} }, frame.subarray(0, 38)), [
+    { field: 'esp', at: 34, expected: 'present', actual: 'only 4 bytes left' },
+  ])
+  assert.throws(() => buildFrame({ ipv4: { dst: 2 }, esp: {}, udp: {} }), /one of esp, udp or vxlan, not several/)
+})
+
 test('layers that exclude each other, bad hex, a missing destination', () => {
   assert.throws(() => buildFrame({ arp: {}, igmp: {} }), /one of arp, igmp, not several/)
   assert.throws(() => buildFrame({ ipv4: { dst: G }, udp: {}, payload: '0' }), /payload: not pairs of hex digits/)

@@ -4,6 +4,7 @@ import { hexBytes } from './hex.ts'
 import { buildIgmp } from './igmp-message.ts'
 import { BROADCAST_MAC, groupMac, isMulticast, parseIpv4 } from './wire/address.ts'
 import { ARP_IPV4_OVER_ETHERNET, ARP_OPERATION, arp } from './wire/arp.ts'
+import { esp } from './wire/esp.ts'
 import { ETHER_TYPE, ethernet, MIN_FRAME_BYTES, vlan } from './wire/ethernet.ts'
 import { writeFields } from './wire/field.ts'
 import { ALL_IGMPV3_ROUTERS, ALL_ROUTERS, ALL_SYSTEMS, IGMP_TYPE, igmp } from './wire/igmp.ts'
@@ -32,11 +33,15 @@ function writeLevel(frame: Uint8Array, spec: FrameSpec, layout: FrameLayout): vo
   frame.set(hexBytes(spec.payload ?? '', 'payload'), layout.payloadAt)
   if (layout.vxlanAt >= 0) writeVxlan(frame, spec, layout)
   if (spec.igmp) frame.set(buildIgmp(spec.igmp), layout.igmpAt)
+  if (spec.esp) writeFields(esp, frame, layout.espAt, { spi: FIRST_FREE_SPI, sequence: 1, ...spec.esp })
   if (layout.ipv4At >= 0) writeIpv4(frame, spec, layout)
   if (layout.udpAt >= 0) writeUdp(frame, spec, layout)
   if (spec.arp) writeArp(frame, spec, layout)
   writeEthernet(frame, spec, layout)
 }
+
+/** Values up to 255 are IANA's (RFC 4303 §2.1). */
+const FIRST_FREE_SPI = 256
 
 function writeVxlan(frame: Uint8Array, { vxlan: given }: FrameSpec, layout: FrameLayout): void {
   writeFields(vxlan, frame, layout.vxlanAt, { flags: VXLAN_FLAG_VNI, vni: 1, ...given })
@@ -74,6 +79,7 @@ const EXPERIMENTAL_ETHER_TYPE = 0x88b5
 
 function protocolOf(spec: FrameSpec): number {
   if (spec.igmp) return IP_PROTOCOL.IGMP
+  if (spec.esp) return IP_PROTOCOL.ESP
   return hasUdp(spec) ? IP_PROTOCOL.UDP : EXPERIMENTAL_PROTOCOL
 }
 

@@ -35,6 +35,11 @@ const FRAMES: [name: string, frame: FrameSpec, fields: Record<string, string>][]
     { 'arp.src.proto_ipv4': SOURCE, 'arp.dst.proto_ipv4': '192.0.2.10' },
   ],
   ['ARP reply', { arp: { operation: 2, senderIp: S, targetIp: S + 1 } }, { 'arp.opcode': '2' }],
+  [
+    'ESP',
+    { ipv4: { src: S, dst: S + 1 }, esp: { spi: 3, sequence: 9 }, payload: '00'.repeat(32) },
+    { 'esp.spi': '0x00000003', 'esp.sequence': '9', 'ip.proto': '50' },
+  ],
   ['v1 report', { igmp: { type: 0x12, group: G } }, { 'igmp.type': '0x12', 'igmp.maddr': GROUP }],
   ['v2 report', { igmp: { type: 0x16, group: G } }, { 'igmp.type': '0x16', 'igmp.maddr': GROUP }],
   ['v2 leave', { igmp: { type: 0x17, group: G } }, { 'igmp.type': '0x17', 'ip.dst': '224.0.0.2' }],

@@ -95,6 +95,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .option('--junit <dir>', 'also write JUnit XML there')
     .option('--fault <name>', 'break the reference datapath in this way, may repeat', list, [])
     .option('--waivers <file>', 'known deviations')
+    .option('--keys <file>', "open a target's ESP with these (docs/encryption.md)")
     .option('--repeat <n>', 'run everything this often', wholeNumber(1, 100_000), 1)
     .option('--jobs <n>', 'cases side by side', wholeNumber(1, 1024))
     .option('--keep', 'leave the target up, with names', false)

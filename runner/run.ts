@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { hostname, release, type } from 'node:os'
 import { join } from 'node:path'
+import type { EspKey } from '../captures/esp-opener.ts'
 import { realtimeNs } from '../generators/linux/libc.ts'
 import { openSentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
@@ -34,6 +35,8 @@ export interface RunWanted {
   patience?: Patience
   /** False: failures point into the captures, and no excerpts are written. */
   evidence?: boolean
+  /** Opens a target's ESP; they are not kept in the run directory. */
+  keys?: readonly EspKey[]
   /** Where each stage is recorded. */
   sandboxOf: (stage: Stage) => Sandbox
 }
@@ -199,7 +202,8 @@ class RunRecording {
     this.write(LAYOUT.run, this.record)
     for (const stage of this.record.stages)
       this.progress.stageJudging({ stage: stage.name, cases: this.cases(stage).length })
-    return judgeRun(this.wanted.directory, { evidence: this.wanted.evidence ?? true })
+    const { directory, evidence = true, keys } = this.wanted
+    return judgeRun(directory, { evidence, ...(keys && { keys }) })
   }
 
   private cases(stage: StageRecord): PlannedCase[] {

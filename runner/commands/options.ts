@@ -14,6 +14,7 @@ export interface RunOptions {
   junit?: string
   fault: string[]
   waivers?: string
+  keys?: string
   repeat: number
   jobs?: number
   keep: boolean

@@ -9,6 +9,7 @@ import { strongestExit } from '../exit.ts'
 import { faultNames } from '../faults.ts'
 import { makeFolder } from '../folder.ts'
 import { EndedEarly, type Io, printLine } from '../io.ts'
+import { readKeysFile } from '../ipsec/keys-file.ts'
 import type { KeptSite } from '../lab/kept-site.ts'
 import { removeLeftovers } from '../lab/registry.ts'
 import { run } from '../run.ts'
@@ -53,6 +54,7 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
   keepSenderOnOneCpu()
   const jobs = options.jobs ?? DEFAULT_JOBS
+  const keys = options.keys === undefined ? undefined : readKeysFile(resolve(io.cwd, options.keys), options.keys)
   const skipped = { ...(await skipsOf(plan)), ...casesOf(plan, lacking) }
   const exitCodes: number[] = []
   for (let turn = 1; turn <= options.repeat; turn++) {
@@ -67,7 +69,8 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
       io,
       kept && (stage => kept.lend(stage, stage.name === last?.name)),
     )
-    const parts = { plan, directory, targets, faults, waivers, skipped, jobs, retry: true, sandboxOf: () => sandbox }
+    const known = { faults, waivers, skipped, ...(keys && { keys }) }
+    const parts = { plan, directory, targets, jobs, retry: true, ...known, sandboxOf: () => sandbox }
     try {
       const result = await run(parts, progress, io.signal).catch((error: unknown) => {
         throw new AggregateError([error, new EndedEarly(directory)])

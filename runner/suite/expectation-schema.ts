@@ -133,8 +133,8 @@ function checkFrom(want: StreamWant, facts: StepFacts, mistake: Mistake): void {
 }
 
 function split<T extends Partial<FrameSpec>>(given: T) {
-  const { ethernet, vlan, ipv4, udp, igmp, vxlan, inner, payload, ...rest } = given
-  const layers = { ethernet, vlan, ipv4, udp, igmp, vxlan, inner, payload }
+  const { ethernet, vlan, ipv4, udp, igmp, esp, vxlan, inner, payload, ...rest } = given
+  const layers = { ethernet, vlan, ipv4, udp, igmp, esp, vxlan, inner, payload }
   const spec = Object.fromEntries(Object.entries(layers).filter(([, value]) => value !== undefined)) as FrameSpec
   return { rest, fields: takeGroupMac(spec) }
 }

@@ -113,6 +113,10 @@ function makeFrameShape(refs: References) {
       checksumXor: u16().exactOptional(),
     }).exactOptional(),
     igmp: igmpSchema(refs).exactOptional(),
+    esp: mapping({
+      spi: int(0, 0xffff_ffff, 'an SPI').exactOptional(),
+      sequence: int(0, 0xffff_ffff, 'a sequence number').exactOptional(),
+    }).exactOptional(),
     vxlan: mapping({
       flags: u8().exactOptional(),
       reserved1: int(0, 0xffffff).exactOptional(),

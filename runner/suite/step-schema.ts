@@ -266,7 +266,7 @@ function sendSchema(names: Names, refs: References) {
       })
     exclusiveKeys(send, ['ratePps', 'bitsPerSecond', 'rate'], false, mistake)
     exclusiveKeys(send, ['lengthBytes', 'sweepBytes', 'mix'], false, mistake)
-    exclusiveKeys(send, ['igmp', 'vxlan'], false, mistake)
+    exclusiveKeys(send, ['igmp', 'esp', 'vxlan'], false, mistake)
     exclusiveKeys(send, ['to', 'destinations'], false, mistake)
     if (send.count === undefined && send.durationMs === undefined) mistake('neither count nor durationMs', 'count: 100')
     const frame = frameOf(send as unknown as FrameSpec & { to?: string }, names)
@@ -316,14 +316,14 @@ function exclusiveKeys(value: object, keys: string[], needed: boolean, mistake: 
   if (needed && given.length === 0) mistake(`\`${keys[0]}\` is missing`, `one of ${keys.join(', ')}`)
 }
 
-const LAYERS = ['ethernet', 'vlan', 'ipv4', 'udp', 'igmp', 'vxlan', 'inner', 'payload'] as const
+const LAYERS = ['ethernet', 'vlan', 'ipv4', 'udp', 'igmp', 'esp', 'vxlan', 'inner', 'payload'] as const
 
 /** The layers of the step; UDP with the case's own port unless something else is carried. */
 function frameOf(send: FrameSpec & { to?: string }, names: Names): FrameSpec {
   const frame: Record<string, unknown> = {}
   for (const layer of LAYERS) if (send[layer] !== undefined) frame[layer] = send[layer]
   if (send.to !== undefined) frame['ipv4'] = { dst: new LateAddress({ pod: send.to }, 'ip'), ...send.ipv4 }
-  if (send.igmp === undefined && send.payload === undefined && send.vxlan === undefined)
+  if ([send.igmp, send.esp, send.payload, send.vxlan].every(layer => layer === undefined))
     frame['udp'] = { dstPort: names.port, ...send.udp }
   return frame as FrameSpec
 }
@@ -341,7 +341,7 @@ function lengthsOf(send: {
 /** The stamp is the UDP payload of the innermost frame, where the suite put nothing else. */
 function isStampable(frame: FrameSpec): boolean {
   if (frame.inner) return isStampable(frame.inner)
-  return frame.igmp === undefined && frame.arp === undefined && frame.payload === undefined && frame.vxlan === undefined
+  return [frame.igmp, frame.arp, frame.esp, frame.payload, frame.vxlan].every(layer => layer === undefined)
 }
 
 /** `[{ group, port }]` as listed, or `{ groups, ports }`: every group with every port. */
