@@ -1,4 +1,5 @@
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
+import { parse as parseJunit } from 'junit2json'
 import * as assert from 'uvu/assert'
 import { suite } from '../test/suite.ts'
 import { everyStatus, exampleCase, exampleCheck, exampleRun, failedCase } from './example-result.ts'
@@ -204,6 +205,25 @@ test('the linter notices what it is for', () => {
     assert.is.not(changed, text, String(pattern))
     assert.not.equal(lint(changed), [], String(pattern))
   }
+})
+
+test('junit2json, a parser that CI tools are built on, reads the same numbers and the same words', async () => {
+  const run = exampleRun(everyStatus())
+  const files = junitFiles(run, OPTIONS)
+  const suites = await Promise.all(files.map(({ text }) => parseJunit(text)))
+  const cases = suites
+    .flatMap(file => (file && 'testsuite' in file ? (file.testsuite ?? []) : []))
+    .flatMap(one => ('testcase' in one ? (one.testcase ?? []) : []))
+  assert.is(cases.length, run.cases.length)
+  const count = (key: 'failure' | 'error' | 'skipped') => cases.filter(one => one[key] !== undefined).length
+  const { totals } = run
+  assert.equal(
+    [count('failure'), count('error'), count('skipped')],
+    [totals.fail, totals.inconclusive, totals.skip + totals.waived],
+  )
+  const [failure] = cases.flatMap(one => one.failure ?? [])
+  assert.match(failure?.message ?? '', 'expected 100 copies at rx')
+  assert.match(failure?.inner ?? '', 'expected 100 copies at rx')
 })
 
 test.run()

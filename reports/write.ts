@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { resultJson } from './json.ts'
 import type { RunResult } from './result.ts'
@@ -40,6 +40,12 @@ export async function writeJunit(
     writeWhole(path, text)
     return path
   })
+}
+
+/** Behind what is in the file: a step of a pipeline, or a run that repeats, may write there more than once. */
+export async function appendSummary(result: RunResult, path: string): Promise<void> {
+  const { summaryMarkdown } = await import('./markdown.ts')
+  appendFileSync(path, summaryMarkdown(result))
 }
 
 /** What tells one CI system from another. */

@@ -1,10 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import type { CaseResult, Status } from '../reports/result.ts'
 import { suite } from '../test/suite.ts'
 import { UserError, UserErrors } from './suite/errors.ts'
+import { loadSuites } from './suite/load.ts'
 import { applyWaivers, readWaivers, type Waiver } from './waivers.ts'
 
 const test = suite('waivers')
@@ -78,6 +80,34 @@ test('a waiver that only passing cases match is stale, which fails', () => {
     ['pass', 'waived'],
   )
   assert.is(applied([result('inconclusive')]).cases[0]?.status, 'inconclusive')
+})
+
+test('a prediction that comes true waives and says so; one that does not is told and fails nothing', () => {
+  const right = applied([result('fail')], { predicted: true }).cases[0]
+  assert.is(right?.status, 'waived')
+  assert.is(right?.message, 'known (predicted, https://example.org/1, until 2026-12-31); saw 99')
+  const { cases, warnings } = applied([result('pass')], { predicted: true })
+  assert.is(cases[0]?.status, 'pass')
+  assert.equal(warnings, ['D01 was predicted to fail and passes: known (https://example.org/1)'])
+  assert.equal(applied([result('pass', 'a/b', 'D02')], { predicted: true }).warnings, [])
+})
+
+test('what comes with castproof: every waiver reads, and names a case that there is', async () => {
+  const folder = fileURLToPath(new URL('../suites/', import.meta.url))
+  const { plan, errors } = await loadSuites([folder], { profiles: [], targets: ['reference', 'router'], cwd: folder })
+  assert.equal(errors, [])
+  const known = plan.stages.flatMap(stage => stage.cases)
+  for (const name of readdirSync(join(folder, 'waivers')).filter(each => each.endsWith('.yaml'))) {
+    for (const { case: id, requirement, predicted } of readWaivers(join(folder, 'waivers', name))) {
+      assert.ok(
+        known.some(
+          one => one.id === id || one.id.startsWith(`${id}[`) || one.covers.some(each => each.id === requirement),
+        ),
+        `${name}: no case ${id ?? requirement}`,
+      )
+      if (name === 'cilium.yaml') assert.is(predicted, true, `${id}: no run on this network has shown it yet`)
+    }
+  }
 })
 
 test('expired, of another target, requirement or version: it does nothing', () => {

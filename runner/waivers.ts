@@ -16,6 +16,8 @@ const waiverSchema = z
     link: z.string().min(1),
     /** Last day on which it holds. */
     expires: z.iso.date(),
+    /** Foretold from source or documents, and shown by no run yet: that it does not come true is no fault of the SUT. */
+    predicted: z.literal(true).optional(),
   })
   .refine(
     waiver => (waiver.requirement === undefined) !== (waiver.case === undefined),
@@ -58,7 +60,7 @@ export interface WaiverContext {
 
 /**
  * After judging: a failing case with a matching waiver is `waived`; a passing case with one is `fail`, since a waiver that
- * is no longer needed hides the next fault. Expired waivers do nothing but warn.
+ * is no longer needed hides the next fault. Predicted ones that do not come true and expired ones do nothing but warn.
  */
 export function applyWaivers(
   cases: readonly CaseResult[],
@@ -69,10 +71,16 @@ export function applyWaivers(
   const warnings = expired.map(
     waiver => `waiver of ${subject(waiver)} expired on ${waiver.expires}: it no longer holds`,
   )
-  const idle = live.filter(waiver => !cases.some(result => concerns(waiver, result, context)))
+  const idle = live.filter(waiver => !waiver.predicted && !cases.some(result => concerns(waiver, result, context)))
   warnings.push(...idle.map(waiver => `waiver of ${subject(waiver)} concerns no case of this run on ${waiver.target}`))
   warnings.push(...cases.flatMap(result => halfWaived(result, live, context)))
-  const stale = new Set(live.filter(waiver => isStale(waiver, cases, context)))
+  const needless = live.filter(waiver => isStale(waiver, cases, context))
+  const stale = new Set(needless.filter(waiver => !waiver.predicted))
+  warnings.push(
+    ...needless
+      .filter(waiver => waiver.predicted)
+      .map(waiver => `${subject(waiver)} was predicted to fail and passes: ${waiver.reason} (${waiver.link})`),
+  )
   return { cases: cases.map(result => waive(result, live, stale, context)), warnings }
 }
 
@@ -112,8 +120,9 @@ function waive(
   if (result.status === 'fail') {
     const waiver = holding(result, own)
     if (!waiver) return result
-    const { reason, link, expires } = waiver
-    return { ...result, status: 'waived', message: `${reason} (${link}, until ${expires}); ${result.message}` }
+    const { reason, link, expires, predicted } = waiver
+    const until = `${predicted ? 'predicted, ' : ''}${link}, until ${expires}`
+    return { ...result, status: 'waived', message: `${reason} (${until}); ${result.message}` }
   }
   const needless = result.status === 'pass' ? own.find(waiver => stale.has(waiver)) : undefined
   if (!needless) return result

@@ -15,6 +15,7 @@ export interface RunOptions {
   fault: string[]
   waivers?: string
   keys?: string
+  summary?: string
   repeat: number
   jobs?: number
   keep: boolean

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { consoleProgress } from '../../reports/console.ts'
 import type { RunResult } from '../../reports/result.ts'
-import { writeJunit, writeResult } from '../../reports/write.ts'
+import { appendSummary, writeJunit, writeResult } from '../../reports/write.ts'
 import { strongestExit } from '../exit.ts'
 import { faultNames } from '../faults.ts'
 import { makeFolder } from '../folder.ts'
@@ -75,7 +75,7 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
       const result = await run(parts, progress, io.signal).catch((error: unknown) => {
         throw new AggregateError([error, new EndedEarly(directory)])
       })
-      await writeReports(result, options.junit, io)
+      await writeReports(result, options, io)
       exitCodes.push(result.exitCode)
     } finally {
       await sandbox.close()
@@ -140,9 +140,10 @@ function sandboxFor(
 }
 
 /** Before anything is brought up: what the run leaves must have its place. */
-function refuseFolders({ out, junit }: RunOptions, io: Io): void {
+function refuseFolders({ out, junit, summary }: RunOptions, io: Io): void {
   if (out !== undefined) unusedDirectory(out, '', io)
   if (junit !== undefined) makeFolder(resolve(io.cwd, junit))
+  if (summary !== undefined) makeFolder(dirname(resolve(io.cwd, summary)))
 }
 
 function named(text: string): [string, Target] {
@@ -186,7 +187,8 @@ function unused(directory: string): string {
   for (let n = 2, name = directory; ; n++, name = `${directory}-${n}`) if (!existsSync(name)) return name
 }
 
-async function writeReports(result: RunResult, junit: string | undefined, io: Io): Promise<void> {
+async function writeReports(result: RunResult, { junit, summary }: RunOptions, io: Io): Promise<void> {
   writeResult(result)
   if (junit !== undefined) await writeJunit(result, junit, io.env, io.cwd)
+  if (summary !== undefined) await appendSummary(result, resolve(io.cwd, summary))
 }
