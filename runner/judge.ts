@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import type { EspKey } from '../captures/esp-opener.ts'
 import { readSent, type SentFile } from '../generators/sent-read.ts'
 import type { CaseResult, RunResult, Status } from '../reports/result.ts'
+import { caseKey } from './case-key.ts'
 import { writeEvidence } from './evidence-file.ts'
 import { EXIT, exitOfTotals, strongestExit } from './exit.ts'
 import { readKeysFile } from './ipsec/keys-file.ts'
@@ -142,7 +143,7 @@ class Judging {
 
   /** The last attempt counts; the earlier ones are told. */
   private decided(stage: Stage, item: PlannedCase): CaseResult {
-    const reason = this.files.run.skipped?.[item.id] ?? item.skipReason
+    const reason = this.files.run.skipped?.[caseKey(stage.target, item.id)] ?? item.skipReason
     const attempts = this.attempts.get(keyOf(stage, item)) ?? []
     const last = attempts.at(-1)
     if (!last) return reason === undefined ? emptyResult(stage.target, item) : skipped(stage.target, item, reason)

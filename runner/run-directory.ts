@@ -40,7 +40,7 @@ export interface RunRecord {
   timingBounds: boolean
   /** Version of a target's SUT, for waivers that hold for a range. */
   targetVersions?: Record<string, string>
-  /** Cases that no stage could run on this machine, by id, with the reason: skipped although planned. */
+  /** Cases that no stage could run on this machine, by caseKey, with the reason: skipped although planned. */
   skipped?: Record<string, string>
   /** What the run was told to waive (`readWaivers` of `--waivers FILE`): part of the record, so that judge needs no other file. */
   waivers?: Waiver[]

@@ -8,6 +8,7 @@ import { openSentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
 import type { RunResult } from '../reports/result.ts'
 import { writeWhole } from '../reports/write.ts'
+import { caseKey } from './case-key.ts'
 import { judgeRun } from './judge.ts'
 import { PATIENT, type Patience } from './patience.ts'
 import { bugText, fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
@@ -27,7 +28,7 @@ export interface RunWanted {
   targets: ReadonlyMap<string, Target>
   faults: readonly string[]
   waivers: Waiver[]
-  /** Cases this machine cannot run: id → reason. */
+  /** Cases this machine cannot run, by caseKey, with the reason. */
   skipped: Record<string, string>
   jobs: number
   /** Repeats inconclusive cases; off where the first word is wanted, as in the fault matrix. */
@@ -58,11 +59,13 @@ export async function run(wanted: RunWanted, progress: Progress, stop: AbortSign
   return result
 }
 
-/** Stages with just the cases that were inconclusive. */
-function stagesAgain(plan: Plan, result: RunResult): Stage[] {
-  const undecided = new Set(result.cases.filter(item => item.status === 'inconclusive').map(item => item.id))
+/** Stages with just the cases that were inconclusive there. */
+export function stagesAgain(plan: Plan, result: RunResult): Stage[] {
+  const undecided = new Set(
+    result.cases.filter(item => item.status === 'inconclusive').map(item => caseKey(item.target, item.id)),
+  )
   return plan.stages
-    .map(stage => ({ ...stage, cases: stage.cases.filter(item => undecided.has(item.id)) }))
+    .map(stage => ({ ...stage, cases: stage.cases.filter(item => undecided.has(caseKey(stage.target, item.id))) }))
     .filter(stage => stage.cases.length > 0)
 }
 
@@ -166,7 +169,10 @@ class RunRecording {
   private job(stage: Stage, attempt: number): StageJob {
     const { directory, jobs, faults, patience = PATIENT } = this.wanted
     return {
-      stage: { ...stage, cases: stage.cases.filter(item => this.wanted.skipped[item.id] === undefined) },
+      stage: {
+        ...stage,
+        cases: stage.cases.filter(item => this.wanted.skipped[caseKey(stage.target, item.id)] === undefined),
+      },
       attempt,
       directory,
       runId: this.record.runId,

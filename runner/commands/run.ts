@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { consoleProgress } from '../../reports/console.ts'
 import type { RunResult } from '../../reports/result.ts'
 import { appendSummary, writeJunit, writeResult } from '../../reports/write.ts'
+import { caseKey } from '../case-key.ts'
 import { strongestExit } from '../exit.ts'
 import { faultNames } from '../faults.ts'
 import { makeFolder } from '../folder.ts'
@@ -109,7 +110,7 @@ function casesOf(plan: Plan, lacking: ReadonlyMap<string, string>): Record<strin
   return Object.fromEntries(
     plan.stages.flatMap(({ target, cases }) => {
       const reason = lacking.get(target)
-      return reason === undefined ? [] : cases.map(item => [item.id, reason])
+      return reason === undefined ? [] : cases.map(item => [caseKey(target, item.id), reason])
     }),
   )
 }

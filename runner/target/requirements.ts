@@ -1,3 +1,4 @@
+import { caseKey } from '../case-key.ts'
 import { type Capability, probe } from '../probe.ts'
 import type { Plan } from '../suite/plan-types.ts'
 import { Unsupported } from '../unsupported.ts'
@@ -15,15 +16,17 @@ export async function requireTarget(target: Target): Promise<void> {
   })
 }
 
-/** Cases that need something this machine was probed for and lacks: id → reason. */
+/** Cases that need something this machine was probed for and lacks: caseKey → reason. */
 export async function skipsOf(plan: Plan): Promise<Record<string, string>> {
-  const cases = plan.stages.flatMap(stage => stage.cases).filter(item => item.needs.length > 0)
+  const cases = plan.stages.flatMap(({ target, cases }) =>
+    cases.filter(({ needs }) => needs.length > 0).map(({ id, needs }) => ({ key: caseKey(target, id), needs })),
+  )
   if (cases.length === 0) return {}
   const capabilities = new Map((await probe()).map(capability => [capability.name, capability]))
   return Object.fromEntries(
-    cases.flatMap(item => {
-      const lacking = item.needs.map(need => capabilities.get(need)).find(capability => capability && !capability.ok)
-      return lacking ? [[item.id, skipReason(lacking)]] : []
+    cases.flatMap(({ key, needs }) => {
+      const lacking = needs.map(need => capabilities.get(need)).find(capability => capability && !capability.ok)
+      return lacking ? [[key, skipReason(lacking)]] : []
     }),
   )
 }
