@@ -196,9 +196,8 @@ function ofStream(want: EspWant, place: Place, selection: Selection, sent: Sent,
   const { node, tap } = place
   const stimulus = stimulusFault(seen, selection)
   const closure = closedAtNode(seen, sent, stream, { node: node.name, tap, direction: 'out', ofSender: true })
-  const parts = want.toNodes
-    .filter(name => name !== node.name)
-    .flatMap(name => departure(name, units, copies, selection))
+  const remote = want.toNodes.filter(name => name !== node.name)
+  const parts = remote.flatMap(name => departure(name, units, copies, selection))
   const missing = parts.reduce((sum, part) => sum + part.missing, 0)
   const positive = copies.wrong.size > 0 || parts.some(part => part.surplus > 0)
   if (missing === 0 && !positive) {
@@ -210,7 +209,7 @@ function ofStream(want: EspWant, place: Place, selection: Selection, sent: Sent,
   const [first] = copies.wrong.values()
   const wrong = first === undefined ? [] : [`${counted(copies.wrong.size, 'packet')} wrong: ${first}`]
   const texts = [...wrong, ...parts.map(part => part.text)]
-  const to = want.toNodes.length === 0 ? 'not in ESP at all' : `in one ESP packet to each of ${want.toNodes.join(', ')}`
+  const to = remote.length === 0 ? 'not in ESP at all' : `in one ESP packet to each of ${remote.join(', ')}`
   const message = `expected ${stream.name} ${to} at ${tap}, saw ${texts.join('; ')}`
   const frames = [...copies.wrong].slice(0, SHOWN).map(([frame, note]) => ({ frame, note }))
   return blame(
