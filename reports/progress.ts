@@ -58,3 +58,13 @@ export function progressOf(listener: Partial<Progress>): Progress {
     ...listener,
   }
 }
+
+/** Tells both, in this order. */
+export function both(one: Progress, other: Progress): Progress {
+  const names = Object.keys(progressOf({})) as (keyof Progress)[]
+  const tell = (name: keyof Progress) => (what: never) => {
+    one[name](what)
+    other[name](what)
+  }
+  return progressOf(Object.fromEntries(names.map(name => [name, tell(name)])))
+}

@@ -87,6 +87,7 @@ test('every flag of the contract is there', async () => {
     repeat: 3,
     seed: 7,
     keep: false,
+    sonobuoy: false,
     quiet: false,
   })
 })

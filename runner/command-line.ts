@@ -97,6 +97,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .option('--waivers <file>', 'known deviations')
     .option('--keys <file>', "open a target's ESP with these (docs/encryption.md)")
     .option('--summary <file>', 'also append a Markdown summary there, such as $GITHUB_STEP_SUMMARY')
+    .option('--sonobuoy', 'be a Sonobuoy plugin: progress posts, results and done file in its folder', false)
     .option('--repeat <n>', 'run everything this often', wholeNumber(1, 100_000), 1)
     .option('--jobs <n>', 'cases side by side', wholeNumber(1, 1024))
     .option('--keep', 'leave the target up, with names', false)

@@ -30,7 +30,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const HOME = 'opt/castproof'
 const DEFAULT_NAME = 'localhost/castproof:dev'
 /** `env` is what castproof's first line asks for. */
-const PROGRAMS = ['tcpdump', 'socat', 'ip', 'env']
+const PROGRAMS = ['tcpdump', 'socat', 'ip', 'env', 'tar', 'gzip']
 const LOADED_LATER = ['libbpf.so.1']
 const FOLDERS = ['/usr/local/bin', '/usr/bin', '/usr/sbin', '/bin', '/sbin']
 const LIBRARY_FOLDERS = ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib/aarch64-linux-gnu', '/lib64']

@@ -16,6 +16,7 @@ export interface RunOptions {
   waivers?: string
   keys?: string
   summary?: string
+  sonobuoy: boolean
   repeat: number
   jobs?: number
   keep: boolean

@@ -3,6 +3,7 @@ import { cpus } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { consoleProgress } from '../../reports/console.ts'
+import { both, type Progress, progressOf } from '../../reports/progress.ts'
 import type { RunResult } from '../../reports/result.ts'
 import { appendSummary, writeJunit, writeResult } from '../../reports/write.ts'
 import { caseKey } from '../case-key.ts'
@@ -18,6 +19,7 @@ import { HostSandbox, type SiteOf } from '../sandbox/host.ts'
 import { suiteOf } from '../sandbox/kernel.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { VmSandbox } from '../sandbox/vm.ts'
+import { SonobuoyPlugin } from '../sonobuoy.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { loadSuites } from '../suite/load.ts'
@@ -36,13 +38,32 @@ export const DEFAULT_SUITES = fileURLToPath(new URL('../../suites', import.meta.
 export const DEFAULT_JOBS = Math.max(4, 4 * cpus().length)
 
 export async function runCommand(options: RunOptions, io: Io): Promise<number> {
+  if (options.sonobuoy) return runAsPlugin(options, io)
   if (!options.keep) return runWithSite(options, io)
   const { runKept } = await import('../lab/kept-run.ts')
   return runKept(options, io)
 }
 
+/** Whatever happens, Sonobuoy is told: it would wait for hours. */
+async function runAsPlugin(options: RunOptions, io: Io): Promise<number> {
+  const plugin = new SonobuoyPlugin(io)
+  try {
+    const exitCode = await runWithSite(options, io, undefined, plugin.progress())
+    await plugin.finish()
+    return exitCode
+  } catch (error) {
+    await plugin.finish(error)
+    throw error
+  }
+}
+
 /** Runs; with `kept`, the very last stage runs on its site and leaves that up. */
-export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite): Promise<number> {
+export async function runWithSite(
+  options: RunOptions,
+  io: Io,
+  kept?: KeptSite,
+  watching: Progress = progressOf({}),
+): Promise<number> {
   requireKernelName(options)
   const faults = faultNames(options.fault)
   const asked = options.target.length > 0
@@ -61,7 +82,7 @@ export async function runWithSite(options: RunOptions, io: Io, kept?: KeptSite):
   for (let turn = 1; turn <= options.repeat; turn++) {
     const directory = runDirectory(options, turn, io)
     if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
-    const progress = consoleProgress(io.stdout, { env: io.env, quiet: options.quiet })
+    const progress = both(consoleProgress(io.stdout, { env: io.env, quiet: options.quiet }), watching)
     makeFolder(directory)
     const last = turn === options.repeat ? plan.stages.at(-1) : undefined
     const sandbox = await sandboxFor(
