@@ -21,7 +21,7 @@ export class FlowClock {
     if (!last) return undefined
     if (message.sysUpTimeMs === undefined || last.sysUpTimeMs === undefined) return againstArrival(last, message)
     const uptimeMs = (message.sysUpTimeMs - last.sysUpTimeMs) | 0
-    const clockMs = millisecondsBetween(last.exportedNs, message.exportedNs)
+    const clockMs = message.exportedMs - last.exportedMs
     if (Math.abs(clockMs - uptimeMs) <= TOLERANCE_MS) return undefined
     if (uptimeMs < 0) return { kind: 'restart', why: `sysUpTime went back ${-uptimeMs} ms` }
     return { kind: 'clock-step', why: `its clock moved ${clockMs} ms while sysUpTime moved ${uptimeMs} ms` }
@@ -29,12 +29,8 @@ export class FlowClock {
 }
 
 function againstArrival(last: FlowMessage, message: FlowMessage): ClockFinding | undefined {
-  const clockMs = millisecondsBetween(last.exportedNs, message.exportedNs)
-  const arrivalMs = millisecondsBetween(last.receivedNs, message.receivedNs)
+  const clockMs = message.exportedMs - last.exportedMs
+  const arrivalMs = Number((message.receivedNs - last.receivedNs) / 1_000_000n)
   if (Math.abs(clockMs - arrivalMs) <= ARRIVAL_TOLERANCE_MS) return undefined
   return { kind: 'clock-step', why: `its clock moved ${clockMs} ms, and the messages came ${arrivalMs} ms apart` }
-}
-
-function millisecondsBetween(fromNs: bigint, toNs: bigint): number {
-  return Number((toNs - fromNs) / 1_000_000n)
 }

@@ -161,7 +161,7 @@ export class FlowDecoder {
     const finding = stream.clock.step(message)
     const step = stream.sequence.step({
       sequence: message.sequence,
-      fingerprint: `${message.exportedNs} ${message.sysUpTimeMs} ${message.end - message.at}`,
+      fingerprint: `${message.exportedMs} ${message.sysUpTimeMs} ${message.end - message.at}`,
       isEmpty: message.version !== 9 && !hasData(message, bytes),
       isRestart: finding?.kind === 'restart',
     })

@@ -27,8 +27,8 @@ export interface FlowMessage extends FlowOrigin {
   count: number | undefined
   /** Milliseconds since boot; IPFIX has none. */
   sysUpTimeMs: number | undefined
-  /** When it left, by the exporter's clock. */
-  exportedNs: bigint
+  /** When it left, by the exporter's clock; only v5 has fractions of a second. */
+  exportedMs: number
   /** v5: one of so many packets; 0 when it does not say. */
   samplingInterval: number
   arrival: Arrival
@@ -38,7 +38,6 @@ export interface FlowMessage extends FlowOrigin {
 }
 
 const HEADER_BYTES = { 5: netflow5.length, 9: netflow9.length, 10: ipfix.length } as const
-const SECOND_NS = 1_000_000_000n
 
 /** The header at `at`, or why there is none. */
 export function readFlowMessage(bytes: Uint8Array, at: number, end: number, origin: FlowOrigin): FlowMessage | string {
@@ -46,10 +45,9 @@ export function readFlowMessage(bytes: Uint8Array, at: number, end: number, orig
   const version = readU16(bytes, at)
   if (version !== 5 && version !== 9 && version !== 10) return `version ${version} is none of 5, 9 and 10`
   if (at + HEADER_BYTES[version] > end) return `header of version ${version} cut short`
-  const message = READERS[version](bytes, at)
-  const stop = version === IPFIX_VERSION ? at + ipfix.fields.length.get(bytes, at) : end
-  if (stop < at + ipfix.length) return `message length ${stop - at} is less than the 16 octets of its header`
-  return { ...origin, ...message, arrival: 'first', at, end: Math.min(stop, end) }
+  const message = READERS[version](bytes, at, end, origin)
+  if (message.end < at + HEADER_BYTES[version]) return `message length ${message.end - at} is less than its header`
+  return message
 }
 
 /** Octets of the datagram that the message does not account for, or lacks; IPFIX alone says its length. */
@@ -60,40 +58,57 @@ export function lengthTrouble(message: FlowMessage, bytes: Uint8Array, end: numb
   return length === there ? undefined : `message length ${length}, and ${there} octets are there`
 }
 
-type HeaderPart = Omit<FlowMessage, keyof FlowOrigin | 'arrival' | 'at' | 'end'>
+type Reader = (bytes: Uint8Array, at: number, end: number, origin: FlowOrigin) => FlowMessage
 
-const READERS: Record<5 | 9 | 10, (bytes: Uint8Array, at: number) => HeaderPart> = {
-  [NETFLOW5_VERSION]: (bytes, at) => {
-    const { count, sysUpTime, unixSecs, unixNsecs, flowSequence, engineType, samplingInterval } = netflow5.fields
-    return {
-      version: 5,
-      sourceId: readU16(bytes, at + engineType.offset),
-      sequence: flowSequence.get(bytes, at),
-      count: count.get(bytes, at),
-      sysUpTimeMs: sysUpTime.get(bytes, at),
-      exportedNs: BigInt(unixSecs.get(bytes, at)) * SECOND_NS + BigInt(unixNsecs.get(bytes, at)),
-      samplingInterval: samplingInterval.get(bytes, at),
-    }
-  },
-  [NETFLOW9_VERSION]: (bytes, at) => {
-    const { count, sysUpTime, unixSecs, sequence, sourceId } = netflow9.fields
-    return {
-      version: 9,
-      sourceId: sourceId.get(bytes, at),
-      sequence: sequence.get(bytes, at),
-      count: count.get(bytes, at),
-      sysUpTimeMs: sysUpTime.get(bytes, at),
-      exportedNs: BigInt(unixSecs.get(bytes, at)) * SECOND_NS,
-      samplingInterval: 0,
-    }
-  },
-  [IPFIX_VERSION]: (bytes, at) => ({
+// Every field in one literal: spreading header and origin together costs ten times as much as reading them.
+const READERS: Record<5 | 9 | 10, Reader> = {
+  [NETFLOW5_VERSION]: (bytes, at, end, { exporter, srcPort, receivedNs, frameNumber }) => ({
+    exporter,
+    srcPort,
+    receivedNs,
+    frameNumber,
+    version: 5,
+    sourceId: readU16(bytes, at + netflow5.fields.engineType.offset),
+    sequence: netflow5.fields.flowSequence.get(bytes, at),
+    count: netflow5.fields.count.get(bytes, at),
+    sysUpTimeMs: netflow5.fields.sysUpTime.get(bytes, at),
+    exportedMs:
+      netflow5.fields.unixSecs.get(bytes, at) * 1000 + Math.floor(netflow5.fields.unixNsecs.get(bytes, at) / 1e6),
+    samplingInterval: netflow5.fields.samplingInterval.get(bytes, at),
+    arrival: 'first',
+    at,
+    end,
+  }),
+  [NETFLOW9_VERSION]: (bytes, at, end, { exporter, srcPort, receivedNs, frameNumber }) => ({
+    exporter,
+    srcPort,
+    receivedNs,
+    frameNumber,
+    version: 9,
+    sourceId: netflow9.fields.sourceId.get(bytes, at),
+    sequence: netflow9.fields.sequence.get(bytes, at),
+    count: netflow9.fields.count.get(bytes, at),
+    sysUpTimeMs: netflow9.fields.sysUpTime.get(bytes, at),
+    exportedMs: netflow9.fields.unixSecs.get(bytes, at) * 1000,
+    samplingInterval: 0,
+    arrival: 'first',
+    at,
+    end,
+  }),
+  [IPFIX_VERSION]: (bytes, at, end, { exporter, srcPort, receivedNs, frameNumber }) => ({
+    exporter,
+    srcPort,
+    receivedNs,
+    frameNumber,
     version: 10,
     sourceId: ipfix.fields.observationDomainId.get(bytes, at),
     sequence: ipfix.fields.sequence.get(bytes, at),
     count: undefined,
     sysUpTimeMs: undefined,
-    exportedNs: BigInt(ipfix.fields.exportTime.get(bytes, at)) * SECOND_NS,
+    exportedMs: ipfix.fields.exportTime.get(bytes, at) * 1000,
     samplingInterval: 0,
+    arrival: 'first',
+    at,
+    end: Math.min(end, at + ipfix.fields.length.get(bytes, at)),
   }),
 }
