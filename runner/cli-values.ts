@@ -35,3 +35,8 @@ export function igmpVersion(text: string): 1 | 2 | 3 {
   if (text === '1' || text === '2' || text === '3') return Number(text) as 1 | 2 | 3
   throw new InvalidArgumentError('It must be 1, 2 or 3.')
 }
+
+/** UDP ports: an option that may be given several times. */
+export function ports(text: string, before: number[]): number[] {
+  return [...before, wholeNumber(1, 65535)(text)]
+}

@@ -12,7 +12,7 @@ import { Interrupted, type Io } from './io.ts'
 const test = suite('cli')
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const COMMANDS = 'run judge check list explain faults send join capture decrypt lab mcast cni probe'.split(' ')
+const COMMANDS = 'run judge check list explain faults send join capture decrypt netflow lab mcast cni probe'.split(' ')
 
 /** A command line in process: its exit code and everything it wrote. */
 async function invoke(line: string, signal = new AbortController().signal) {
@@ -142,6 +142,14 @@ test('bad arguments exit 2 with the remedy and no stack', async () => {
     ['join --interface e --group 239.1.1.1 --version 4', /must be 1, 2 or 3/],
     ['decrypt c.pcapng -o out', /required option '--keys <file>'/],
     ['decrypt c.pcapng --keys k', /required option '-o, --output <file>'/],
+    ['netflow', /nothing to read/],
+    ['netflow c.pcapng --listen udp:2055', /not both/],
+    ['netflow --listen tcp:2055', /no place to listen/],
+    ['netflow --listen udp:70000', /no place to listen/],
+    ['netflow --listen udp:1.2.3:2055', /no place to listen/],
+    ['netflow c --port 0', /from 1 to 65535/],
+    ['netflow c --name Gi1/0', /names no interface/],
+    ['netflow nothing.pcapng', /there is no file/],
     ['capture --interface e', /required option '-w, --write <file>'/],
     ['capture --interface e -w f --seconds soon', /number of seconds/],
     ['send --port 70000 --interface e', /from 1 to 65535/],

@@ -34,6 +34,7 @@ const COMMANDS: Loaders = {
   join: async () => (await import('./commands/join.ts')).joinCommand,
   capture: async () => (await import('./commands/capture.ts')).captureCommand,
   decrypt: async () => (await import('./commands/decrypt.ts')).decryptCommand,
+  netflow: async () => (await import('./commands/netflow.ts')).netflowCommand,
   lab: async () => (await import('./commands/lab.ts')).labCommand,
   mcast: async () => (await import('./commands/mcast.ts')).mcastCommand,
   cni: async () => (await import('./commands/cni.ts')).cniCommand,

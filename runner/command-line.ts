@@ -1,5 +1,5 @@
 import { Command, Help, InvalidArgumentError, Option } from 'commander'
-import { each, igmpVersion, list, seconds, wholeNumber } from './cli-values.ts'
+import { each, igmpVersion, list, ports, seconds, wholeNumber } from './cli-values.ts'
 import type {
   CaptureOptions,
   CheckOptions,
@@ -12,6 +12,7 @@ import type {
   LabOptions,
   ListOptions,
   McastOptions,
+  NetflowOptions,
   ProbeOptions,
   RunOptions,
   SendOptions,
@@ -49,7 +50,7 @@ export function commandLine(io: Io, dispatch: Dispatch): Command {
       getErrHelpWidth: () => io.stdout.columns ?? 100,
     })
   for (const add of [addRun, addJudge, addCheck, addList, addExplain, addFaults]) add(program, dispatch)
-  for (const add of [addSend, addJoin, addCapture, addDecrypt, addLab, addMcast, addCni, addProbe])
+  for (const add of [addSend, addJoin, addCapture, addDecrypt, addNetflow, addLab, addMcast, addCni, addProbe])
     add(program, dispatch)
   return withExamples(
     program,
@@ -250,6 +251,34 @@ function addDecrypt(program: Command, dispatch: Dispatch): void {
   withExamples(command, [
     'castproof decrypt eth0.pcapng --keys keys.yaml -o clear.pcapng',
     'castproof decrypt eth0.pcapng --keys ~/.config/wireshark/esp_sa -o clear.pcapng --json',
+  ])
+}
+
+function addNetflow(program: Command, dispatch: Dispatch): void {
+  const command = program
+    .command('netflow')
+    .description('NetFlow v5, v9 and IPFIX by hand: flows, replication, and what the numbers do not say')
+    .argument('[capture]', 'pcapng or pcap of what a collector gets')
+    .option('--listen <udp:[address:]port>', 'be the collector instead; stops on Ctrl-C')
+    .option('--netns <path|name>', 'network namespace to listen in')
+    .option(
+      '--port <n>',
+      'in a capture: the UDP port of the collector, may repeat (default: 2055, 4739, 9995, 9996)',
+      ports,
+      [],
+    )
+    .option('--name <index=name>', 'what an interface is called, may repeat', each, [])
+    .option('--count <n>', 'stop after so many datagrams', wholeNumber(1))
+    .option('--seconds <n>', 'stop after this long', seconds)
+    .option('--json', 'every record and finding as a JSON object a line', false)
+    .action((capture: string | undefined, options: Omit<NetflowOptions, 'capture'>) =>
+      dispatch('netflow', { ...options, ...(capture === undefined ? {} : { capture }) }),
+    )
+  withExamples(command, [
+    'castproof netflow --listen udp:2055',
+    'castproof netflow --listen udp:192.168.5.1:2055 --netns collector --seconds 60',
+    'castproof netflow collector.pcapng --name 415=Gi1/0 --name 418=Gi2/0',
+    'castproof netflow collector.pcapng --port 9999 --json',
   ])
 }
 

@@ -98,6 +98,20 @@ export interface DecryptOptions {
   json: boolean
 }
 
+export interface NetflowOptions {
+  /** A capture to read, or else `listen`. */
+  capture?: string
+  listen?: string
+  netns?: string
+  /** capture: UDP ports of the collector; empty: the usual ones. */
+  port: number[]
+  /** `INDEX=NAME` of interfaces. */
+  name: string[]
+  count?: number
+  seconds?: number
+  json: boolean
+}
+
 export interface LabOptions {
   action: 'up' | 'down' | 'status' | 'shell'
   /** up: a suite whose topology to take. */
@@ -148,6 +162,7 @@ export interface CommandOptions {
   join: JoinOptions
   capture: CaptureOptions
   decrypt: DecryptOptions
+  netflow: NetflowOptions
   lab: LabOptions
   mcast: McastOptions
   cni: CniOptions
