@@ -1,3 +1,4 @@
+import { FLOW_FIELD } from '../generators/wire/flow-fields.ts'
 import {
   type DataRecord,
   dataRecords,
@@ -8,6 +9,7 @@ import {
   templates,
 } from '../generators/wire/flow-sets.ts'
 import type { FlowTemplate } from '../generators/wire/flow-template.ts'
+import { numberOf } from '../generators/wire/flow-value.ts'
 import { IPFIX_SET, ipfix } from '../generators/wire/ipfix.ts'
 import { netflow5Records } from '../generators/wire/netflow5.ts'
 import { NETFLOW9_SET, netflow9 } from '../generators/wire/netflow9.ts'
@@ -70,6 +72,7 @@ interface Stream {
   /** Ports that were seen before the present one. */
   ports: number[]
   messages: number
+  systemInitMs: number | undefined
 }
 
 /** How a message came out. */
@@ -112,11 +115,13 @@ export class FlowDecoder {
     const trouble = lengthTrouble(message, bytes, stop)
     if (trouble) this.#tell('malformed', message, message.at + 2, trouble)
     const stream = this.#streamOf(message)
+    message.systemInitMs = stream.systemInitMs
     const step = this.#order(stream, message, bytes)
     if (message.arrival === 'duplicate') return
     const tally: Tally = { records: 0, templates: 0, isPartial: trouble !== undefined }
     if (message.version === 5) this.#records(netflow5Records(bytes, message.at, message.end), message, tally)
     else this.#flowSets(stream, message, bytes, tally)
+    stream.systemInitMs = message.systemInitMs
     this.#checkCount(message, tally)
     stream.sequence.advance(step, message.sequence, unitsOf(message, tally))
   }
@@ -137,6 +142,7 @@ export class FlowDecoder {
       srcPort: message.srcPort,
       ports: [],
       messages: 0,
+      systemInitMs: undefined,
     }
     this.#streams.set(key, stream)
     const [oldest] = this.#streams.keys()
@@ -297,8 +303,10 @@ export class FlowDecoder {
 
   #records(walk: ReturnType<typeof dataRecords>, message: FlowMessage, tally: Tally): void {
     const before = tally.records
+    const init = message.version === 10 ? walk.template.indexOf.get(FLOW_FIELD.systemInitTimeMilliseconds) : undefined
     while (walk.next()) {
       tally.records++
+      if (init !== undefined) message.systemInitMs = numberOf(walk, init)
       this.#visitor.record(walk, message)
     }
     if (walk.malformed) this.#broken(message, walk.malformed, tally)

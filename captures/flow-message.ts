@@ -27,6 +27,8 @@ export interface FlowMessage extends FlowOrigin {
   count: number | undefined
   /** Milliseconds since boot; IPFIX has none. */
   sysUpTimeMs: number | undefined
+  /** IPFIX: when the exporter was booted, as its last options record of field 160 says. */
+  systemInitMs: number | undefined
   /** When it left, by the exporter's clock; only v5 has fractions of a second. */
   exportedMs: number
   /** v5: one of so many packets; 0 when it does not say. */
@@ -72,6 +74,7 @@ const READERS: Record<5 | 9 | 10, Reader> = {
     sequence: netflow5.fields.flowSequence.get(bytes, at),
     count: netflow5.fields.count.get(bytes, at),
     sysUpTimeMs: netflow5.fields.sysUpTime.get(bytes, at),
+    systemInitMs: undefined,
     exportedMs:
       netflow5.fields.unixSecs.get(bytes, at) * 1000 + Math.floor(netflow5.fields.unixNsecs.get(bytes, at) / 1e6),
     samplingInterval: netflow5.fields.samplingInterval.get(bytes, at),
@@ -89,6 +92,7 @@ const READERS: Record<5 | 9 | 10, Reader> = {
     sequence: netflow9.fields.sequence.get(bytes, at),
     count: netflow9.fields.count.get(bytes, at),
     sysUpTimeMs: netflow9.fields.sysUpTime.get(bytes, at),
+    systemInitMs: undefined,
     exportedMs: netflow9.fields.unixSecs.get(bytes, at) * 1000,
     samplingInterval: 0,
     arrival: 'first',
@@ -105,6 +109,7 @@ const READERS: Record<5 | 9 | 10, Reader> = {
     sequence: ipfix.fields.sequence.get(bytes, at),
     count: undefined,
     sysUpTimeMs: undefined,
+    systemInitMs: undefined,
     exportedMs: ipfix.fields.exportTime.get(bytes, at) * 1000,
     samplingInterval: 0,
     arrival: 'first',

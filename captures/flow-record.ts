@@ -147,8 +147,13 @@ function timeMs(record: DataRecord, message: FlowMessage, column: TimeColumn | u
   const value = numberOf(record, column.index)
   if (column.kind === 'seconds') return value * 1000
   if (column.kind === 'milliseconds') return value
-  if (message.sysUpTimeMs === undefined) return undefined
-  return message.exportedMs - ((message.sysUpTimeMs - value) | 0)
+  const uptimeMs = uptimeOf(message)
+  return uptimeMs === undefined ? undefined : message.exportedMs - ((uptimeMs - value) | 0)
+}
+
+/** IPFIX has no sysUpTime in its header, and some exporters send fields in its terms all the same. */
+function uptimeOf({ sysUpTimeMs, systemInitMs, exportedMs }: FlowMessage): number | undefined {
+  return sysUpTimeMs ?? (systemInitMs === undefined ? undefined : exportedMs - systemInitMs)
 }
 
 function ntpMs(value: bigint): number {

@@ -22,8 +22,9 @@ export class ExporterFacts {
   /** `415`, or its name where somebody told it. 0 is what the document calls Null. */
   interfaceName(exporter: FlowAddress, index: number | undefined): string {
     if (index === undefined) return '-'
-    const name = this.#given.get(index) ?? this.#learnt.get(`${exporter} ${index}`)
-    return name ?? (index === 0 ? 'Null' : String(index))
+    const given = this.#given.get(index)
+    if (given !== undefined || index === 0) return given ?? 'Null'
+    return this.#learnt.get(`${exporter} ${index}`) ?? String(index)
   }
 
   learn(record: DataRecord, message: FlowMessage): void {

@@ -7,11 +7,12 @@ const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 2: 'igmp', 6: '
 const COLUMN_GAP = '  '
 const MIN_COLUMNS = 60
 
-/** Columns as wide as their widest cell, numbers to the right. */
+/** Columns as wide as their widest cell; those of numbers alone, but for their head, to the right. */
 export function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map(row => row[i]?.length ?? 0)))
-  const cell = (text: string, i: number) =>
-    /^[\d,.%~>= -]+$/.test(text) ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0)
+  const columns = (rows[0] ?? []).map((_, i) => rows.map(row => row[i] ?? ''))
+  const widths = columns.map(cells => Math.max(...cells.map(cell => cell.length)))
+  const isRight = columns.map(cells => cells.slice(1).every(cell => /^(>= )?[\d.]+$|^-$/.test(cell)))
+  const cell = (text: string, i: number) => (isRight[i] ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0))
   return rows.map(row => row.map(cell).join(COLUMN_GAP).trimEnd())
 }
 
@@ -108,7 +109,7 @@ function hex(value: number): string {
 export function timeText(ms: number | undefined): string {
   if (ms === undefined) return '-'
   const date = new Date(ms)
-  return Number.isNaN(date.getTime()) ? '?' : date.toISOString().slice(11, 23)
+  return Number.isNaN(date.getTime()) ? '?' : date.toISOString().replace('T', ' ').slice(0, -1)
 }
 
 function fitting(entries: readonly string[][], columns: number): number {
