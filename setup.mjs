@@ -23,15 +23,19 @@ const PACKAGES = {
   cap: ['g++', 'libpcap-dev'],
   /** Libraries of the daemons below. */
   router: ['libc-ares2', 'libcap2', 'libjson-c5', 'libreadline8', 'libyang2'],
+  flow: [
+    ...['libjansson4', 'libmariadb3', 'libmaxminddb0', 'libnetfilter-log1', 'libpq5', 'librabbitmq4', 'librdkafka1'],
+    ...['libsqlite3-0', 'libzmq5'],
+  ],
   vm: ['busybox-static', 'kmod', 'qemu-system-x86'],
   test: [...['bpftool', 'netsniff-ng', 'procps', 'python3-scapy', 'tcpreplay', 'tshark']],
 }
 
 /**
- * Routing daemons, unpacked below .cache/ and not installed: their packages conflict with each other, start services and
+ * Routing daemons, flow exporters and collectors, unpacked below .cache/ and not installed: their packages conflict with each other, start services and
  * leave configuration, none of which a test tool may do to a machine.
  */
-const UNPACKED = ['frr', 'pimd', 'smcroute']
+const UNPACKED = ['frr', 'nfdump', 'pimd', 'pmacct', 'smcroute', 'softflowd']
 
 /** For systems without dpkg: what must be in PATH. */
 const PROGRAMS = ['clang', 'curl', 'ip', 'make', 'ping', 'python3', 'setpriv', 'socat', 'tcpdump']
@@ -40,7 +44,8 @@ const WITHOUT = {
   cap: 'the portable engine (cap) cannot be built, all else works',
   vm: 'there is no virtual machine for what this kernel cannot do',
   test: 'some tests cannot run and will say so',
-  router: 'the router target cannot run, all else works',
+  router: 'the router target or a flow collector cannot run, all else works',
+  flow: 'nfacctd and pmacctd cannot run, all else works',
 }
 
 class Stop extends Error {
@@ -90,7 +95,7 @@ function checkNode() {
 }
 
 function debian(profile) {
-  const groups = ['needed', 'cap', 'router', 'vm', ...(profile === 'test' ? ['test'] : [])]
+  const groups = ['needed', 'cap', 'router', 'flow', 'vm', ...(profile === 'test' ? ['test'] : [])]
   const installed = installedPackages(groups.flatMap(group => PACKAGES[group]))
   if (installed === undefined) return otherSystem()
   const lacking = group => PACKAGES[group].filter(name => !installed.has(name))

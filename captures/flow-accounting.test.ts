@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert'
 import { parseIpv4 } from '../generators/wire/address.ts'
 import { parseIpv6 } from '../generators/wire/flow-write.ts'
 import { suite } from '../test/suite.ts'
-import { inputTotals, judgeReplication, meaningOf, overcount, readingOf } from './flow-accounting.ts'
+import { inputTotals, judgeReplication, meaningOf, meaningOfClaim, overcount, readingOf } from './flow-accounting.ts'
 import { directionOf, type FlowAccount, FlowAccounts } from './flow-accounts.ts'
 import type { FlowRecord } from './flow-record.ts'
 
@@ -118,6 +118,11 @@ test('field 2 is held against both truths, and named', () => {
   assert.is(meaningOf(12000n, 4000n, 12000n), 'out')
   assert.is(meaningOf(4000n, 4000n, 4000n), 'in and out')
   assert.is(meaningOf(8000n, 4000n, 12000n), 'neither')
+})
+
+test('an analyser that counts copies as arrivals is told so', () => {
+  const claims = [4000n, 12000n, 16000n, 8000n].map(claimed => meaningOfClaim(claimed, 4000n, 12000n))
+  assert.equal(claims, ['right', 'copies', 'arrivals and copies', 'neither'])
 })
 
 test('joins and leaves in mid-flow: the factor has a range, the sum of copies is what counts', () => {

@@ -124,7 +124,17 @@ export function overcount(total: InputTotal): number {
   return total.in.packets === 0n ? 1 : ratio(total.naive.packets, total.in.packets)
 }
 
+/** What an analyser took for packets that came in. */
+export type ClaimMeaning = 'right' | 'copies' | 'arrivals and copies' | 'neither'
+
+/** Holds an analyser's total of an input interface against what came in there and what went out of all that. */
+export function meaningOfClaim(claimed: bigint, arrived: bigint, copies: bigint): ClaimMeaning {
+  if (claimed === arrived) return 'right'
+  if (claimed === copies) return 'copies'
+  return claimed === arrived + copies ? 'arrivals and copies' : 'neither'
+}
+
 /** To three places, exact for any size. */
-function ratio(a: bigint, b: bigint): number {
+export function ratio(a: bigint, b: bigint): number {
   return Number((a * 1000n) / b) / 1000
 }
