@@ -1,3 +1,6 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { parseIpv4 } from '../generators/wire/address.ts'
@@ -11,6 +14,8 @@ import { suite } from '../test/suite.ts'
 import { FlowDecoder, type FlowEvent } from './flow-decoder.ts'
 import type { FlowMessage } from './flow-message.ts'
 import { type FlowRecord, readFlowRecord } from './flow-record.ts'
+import { sessionMessages } from './testdata/flow-mutations.ts'
+import { FlowSession, readSession, writeSession } from './testdata/flow-session.ts'
 
 const test = suite('flow decoder')
 
@@ -339,6 +344,17 @@ test('mutated messages never throw, and every event lies inside its message', ()
     ),
     { numRuns: 3000 },
   )
+})
+
+test('sessions of mutated messages keep the promises; what npm run fuzz once found stays found', () => {
+  const folder = fileURLToPath(new URL('testdata/fuzz', import.meta.url))
+  const saved = existsSync(folder) ? readdirSync(folder).map(file => readSession(readFileSync(join(folder, file)))) : []
+  for (const messages of [...saved, [...sessionMessages(1)], [...sessionMessages(2)]]) {
+    const session = new FlowSession()
+    for (const message of readSession(writeSession(messages))) session.message(message)
+    session.finish()
+    assert.ok(session.records + session.events > 0)
+  }
 })
 
 test.run()

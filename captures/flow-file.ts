@@ -24,9 +24,19 @@ export interface FlowFileSummary {
 
 /** Hands every UDP datagram to one of the ports to the decoder, fragments joined; then tells it that there are no more. */
 export function readFlowFile(path: string, decoder: FlowDecoder, ports = FLOW_PORTS): FlowFileSummary {
+  const read: OnDatagram = (bytes, at, end, origin) => decoder.message(bytes, at, end, origin)
+  const summary = eachFlowDatagram(path, read, ports)
+  decoder.finish()
+  return summary
+}
+
+/** A UDP payload, `bytes[at] … bytes[end - 1]`, valid until it returns. */
+export type OnDatagram = (bytes: Uint8Array, at: number, end: number, origin: FlowOrigin) => void
+
+export function eachFlowDatagram(path: string, visit: OnDatagram, ports = FLOW_PORTS): FlowFileSummary {
   const capture = openCapture(path)
   try {
-    return new FlowFile(capture, decoder, new Set(ports)).read()
+    return new FlowFile(capture, visit, new Set(ports)).read()
   } finally {
     capture.close()
   }
@@ -36,21 +46,20 @@ const IPV6 = { length: 40, nextHeader: 6, source: 8 } as const
 
 class FlowFile {
   readonly #capture: CaptureFile
-  readonly #decoder: FlowDecoder
+  readonly #visit: OnDatagram
   readonly #ports: ReadonlySet<number>
   readonly #layers = new Dissection()
   readonly #fragments = new Reassembler<undefined>()
   readonly #summary: FlowFileSummary = { frames: 0, datagrams: 0, cut: 0, problem: undefined }
 
-  constructor(capture: CaptureFile, decoder: FlowDecoder, ports: ReadonlySet<number>) {
+  constructor(capture: CaptureFile, visit: OnDatagram, ports: ReadonlySet<number>) {
     this.#capture = capture
-    this.#decoder = decoder
+    this.#visit = visit
     this.#ports = ports
   }
 
   read(): FlowFileSummary {
     this.#capture.read(frame => this.#frame(frame))
-    this.#decoder.finish()
     return { ...this.#summary, problem: this.#capture.problem }
   }
 
@@ -99,7 +108,7 @@ class FlowFile {
       receivedNs: BigInt(frame.seconds) * 1_000_000_000n + BigInt(frame.nanoseconds),
       frameNumber: this.#summary.frames,
     }
-    this.#decoder.message(bytes, at + udp.length, end, origin)
+    this.#visit(bytes, at + udp.length, end, origin)
   }
 }
 

@@ -40,3 +40,9 @@ export function igmpVersion(text: string): 1 | 2 | 3 {
 export function ports(text: string, before: number[]): number[] {
   return [...before, wholeNumber(1, 65535)(text)]
 }
+
+/** Collectors that can be fed: an option that may be given several times. */
+export function analysers(text: string, before: string[]): string[] {
+  if (text !== 'nfdump' && text !== 'nfacctd') throw new InvalidArgumentError('Allowed choices are nfdump, nfacctd.')
+  return [...before, text]
+}

@@ -147,6 +147,8 @@ test('bad arguments exit 2 with the remedy and no stack', async () => {
     ['netflow --listen tcp:2055', /no place to listen/],
     ['netflow --listen udp:70000', /no place to listen/],
     ['netflow --listen udp:1.2.3:2055', /no place to listen/],
+    ['netflow --listen udp:2055 --claim 1=2', /judge a capture/],
+    ['netflow c --analyser wireshark', /Allowed choices are nfdump, nfacctd/],
     ['netflow c --port 0', /from 1 to 65535/],
     ['netflow c --name Gi1/0', /names no interface/],
     ['netflow nothing.pcapng', /there is no file/],

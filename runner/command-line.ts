@@ -1,5 +1,5 @@
 import { Command, Help, InvalidArgumentError, Option } from 'commander'
-import { each, igmpVersion, list, ports, seconds, wholeNumber } from './cli-values.ts'
+import { analysers, each, igmpVersion, list, ports, seconds, wholeNumber } from './cli-values.ts'
 import type {
   CaptureOptions,
   CheckOptions,
@@ -268,6 +268,13 @@ function addNetflow(program: Command, dispatch: Dispatch): void {
       [],
     )
     .option('--name <index=name>', 'what an interface is called, may repeat', each, [])
+    .addOption(
+      new Option('--analyser <name>', 'feed the capture to this collector and judge its totals, may repeat')
+        .choices(['nfdump', 'nfacctd'])
+        .argParser(analysers)
+        .default([]),
+    )
+    .option('--claim <index=packets>', 'what an analyser says came in there: judged, may repeat', each, [])
     .option('--count <n>', 'stop after so many datagrams', wholeNumber(1))
     .option('--seconds <n>', 'stop after this long', seconds)
     .option('--json', 'every record and finding as a JSON object a line', false)
@@ -279,6 +286,7 @@ function addNetflow(program: Command, dispatch: Dispatch): void {
     'castproof netflow --listen udp:192.168.5.1:2055 --netns collector --seconds 60',
     'castproof netflow collector.pcapng --name 415=Gi1/0 --name 418=Gi2/0',
     'castproof netflow collector.pcapng --port 9999 --json',
+    'castproof netflow collector.pcapng --analyser nfdump --claim 415=12000',
   ])
 }
 

@@ -5,13 +5,15 @@ import { createLogUpdate } from 'log-update'
 import { openCapture } from '../../captures/capture-file.ts'
 import { directionOf, isMulticastFlow } from '../../captures/flow-accounts.ts'
 import { FlowDecoder, type FlowVisitor } from '../../captures/flow-decoder.ts'
-import { FLOW_PORTS, type FlowFileSummary, readFlowFile } from '../../captures/flow-file.ts'
+import { eachFlowDatagram, FLOW_PORTS, type FlowFileSummary, readFlowFile } from '../../captures/flow-file.ts'
 import { FlowListener } from '../../captures/flow-listener.ts'
 import { LINKTYPE_ETHERNET } from '../../captures/pcapng.ts'
 import { formatIpv4 } from '../../generators/wire/address.ts'
+import { askAnalyser } from '../analyser/ask-analyser.ts'
 import { namedNamespace } from '../by-hand.ts'
-import { EXIT } from '../exit.ts'
+import { EXIT, strongestExit } from '../exit.ts'
 import { type Io, printLine } from '../io.ts'
+import { type Claim, claimText, judgeClaims, parseClaims } from '../netflow/claims.ts'
 import { eventText, FlowBook } from '../netflow/flow-book.ts'
 import { eventJson, flowJson, jsonLine, NETFLOW_FORMAT, recordJson } from '../netflow/flow-json.ts'
 import { cacheText, flowRows, recordLine, table } from '../netflow/flow-text.ts'
@@ -29,6 +31,10 @@ export async function netflowCommand(options: NetflowOptions, io: Io): Promise<n
   const book = new FlowBook(parseNames(options.name))
   if (options.listen !== undefined && options.capture !== undefined)
     throw new UserError('one-source', 'give a capture or --listen, not both')
+  if (options.capture === undefined && options.analyser.length + options.claim.length > 0)
+    throw new UserError('no-capture', '--analyser and --claim judge a capture', {
+      hint: 'castproof netflow CAPTURE --claim 415=12000',
+    })
   if (options.listen !== undefined) return listen(options, options.listen, book, io)
   if (options.capture === undefined) {
     throw new UserError('no-source', 'nothing to read', {
@@ -38,13 +44,39 @@ export async function netflowCommand(options: NetflowOptions, io: Io): Promise<n
   return readFile(options, options.capture, book, io)
 }
 
-function readFile(options: NetflowOptions, capture: string, book: FlowBook, io: Io): number {
+async function readFile(options: NetflowOptions, capture: string, book: FlowBook, io: Io): Promise<number> {
   const path = readableCapture(resolve(io.cwd, capture), capture)
   const ports = options.port.length > 0 ? options.port : FLOW_PORTS
   if (options.json) printLine(io, jsonLine({ type: 'start', format: NETFLOW_FORMAT, source: capture }))
   const summary = readFlowFile(path, new FlowDecoder(options.json ? jsonVisitor(book, io) : book), ports)
   tell(book, options, io, fileLines(capture, summary, ports))
-  return book.isComplete && book.records > 0 && !summary.problem ? EXIT.passed : EXIT.notJudged
+  const isWhole = book.isComplete && book.records > 0 && !summary.problem
+  const code = isWhole ? EXIT.passed : EXIT.notJudged
+  return strongestExit(code, await judgeAnalysers(options, path, book, io))
+}
+
+/** Red when an analyser's totals are not what came in. */
+async function judgeAnalysers(options: NetflowOptions, path: string, book: FlowBook, io: Io): Promise<number> {
+  const asked: [string, Claim[]][] = options.claim.length > 0 ? [['claimed', parseClaims(options.claim)]] : []
+  for (const name of options.analyser) {
+    const { all, version } = await askAnalyser(name, datagramsOf(path, options.port))
+    asked.push([`${name} ${version}`, all])
+  }
+  const accounts = book.accounts.accounts()
+  const findings = asked.flatMap(([who, claims]) => judgeClaims(claims, accounts).map(finding => ({ who, ...finding })))
+  const name = (index: number) => book.facts.interfaceName(accounts[0]?.key.exporter ?? 0, index)
+  for (const { who, ...finding } of findings)
+    printLine(
+      io,
+      options.json ? jsonLine({ type: 'claim', who, ...finding }) : printable(claimText(who, finding, name)),
+    )
+  return findings.every(({ meaning }) => meaning === 'right') ? EXIT.passed : EXIT.failed
+}
+
+function datagramsOf(path: string, ports: readonly number[]): Uint8Array[] {
+  const found: Uint8Array[] = []
+  eachFlowDatagram(path, (bytes, at, end) => found.push(bytes.slice(at, end)), ports.length > 0 ? ports : FLOW_PORTS)
+  return found
 }
 
 function fileLines(

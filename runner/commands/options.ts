@@ -107,6 +107,10 @@ export interface NetflowOptions {
   port: number[]
   /** `INDEX=NAME` of interfaces. */
   name: string[]
+  /** capture: real collectors to feed it to, whose totals are judged. */
+  analyser: ('nfdump' | 'nfacctd')[]
+  /** `INDEX=PACKETS`: what some other analyser says came in there. */
+  claim: string[]
   count?: number
   seconds?: number
   json: boolean
