@@ -6,7 +6,7 @@ import { execa } from 'execa'
  * Every measurement, both sides of each in one run, one process after the other so that none warms another up. Rates are
  * of this machine as it is now: quote the ratios.
  */
-const BENCHES = ['replication', 'sender', 'capture', 'default-run']
+const BENCHES = ['replication', 'sender', 'capture', 'netflow', 'default-run']
 const LIMIT_MS = 15 * 60_000
 
 const wanted = process.argv.slice(2)
