@@ -5,7 +5,7 @@ import { runInVm } from '../test/vm.ts'
 const test = suite('the datapath on the distribution kernel', { timeoutMs: 900_000 })
 
 /** Tests that judge the programs by BPF_PROG_RUN: what they say here they must say there. */
-const FILES = ['bpf/maps.bpf.test.ts', 'bpf/igmp.bpf.test.ts', 'bpf/frames.bpf.test.ts']
+const FILES = ['bpf/maps.bpf.test.ts', 'bpf/flow.bpf.test.ts', 'bpf/igmp.bpf.test.ts', 'bpf/frames.bpf.test.ts']
 
 /** Side by side, each whatever the others say; one boot for all. */
 const ALL = `

@@ -2,6 +2,7 @@ import { DIRECTION } from '../captures/record.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
 import { formatIpv4 } from '../generators/wire/address.ts'
 import { clockOffsetNs, clockStepNs } from './clock-step.ts'
+import { Exporters } from './exporters-run.ts'
 import type { Fences } from './fence.ts'
 import type { Patience } from './patience.ts'
 import { Programs } from './programs.ts'
@@ -37,6 +38,7 @@ export class CaseRun {
   private readonly patience: Patience
   private readonly subject: Subject
   private readonly programs: Programs
+  private readonly exporters: Exporters
   private readonly onStep: (step: { step: string; action: string }) => void
   private readonly joined = new Map<string, { pod: string; group: number; hosts: readonly number[] }>()
   private readonly enabled = new Set<number>()
@@ -58,6 +60,7 @@ export class CaseRun {
     this.patience = parts.patience
     this.subject = { case: planned.id, attempt }
     this.programs = new Programs(parts.site, parts.recorder, this.subject)
+    this.exporters = new Exporters(parts.site, parts.recorder, this.subject)
   }
 
   async run(): Promise<void> {
@@ -102,6 +105,7 @@ export class CaseRun {
   private takingBack(): (() => unknown)[] {
     const { site } = this.site
     return [
+      () => this.exporters.stopAll(),
       () => this.programs.stopAll(),
       ...[...this.joined.values()].map(({ pod, group, hosts }) => async () => {
         if (!site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
@@ -160,6 +164,10 @@ export class CaseRun {
         return this.snapshot(step)
       case 'agent':
         return this.restartAgent(step)
+      case 'exporter':
+        return this.exporters.start(step)
+      case 'flush':
+        return this.exporters.flush(step)
     }
   }
 

@@ -1,8 +1,22 @@
 import { FAULTS, type Fault } from '../bpf/faults.ts'
+import { FLOW_FAULTS } from '../bpf/flow-faults.ts'
+import { ROUTER_FAULTS } from '../bpf/router-faults.ts'
 import { UserError } from './suite/errors.ts'
 import { didYouMean } from './suite/suggest.ts'
 
-export const ALL_FAULTS: readonly Fault[] = FAULTS
+export const ALL_FAULTS: readonly Fault[] = [...FAULTS, ...FLOW_FAULTS, ...ROUTER_FAULTS]
+
+const OF_ROUTER: ReadonlySet<Fault['place']> = new Set(['exporter', 'router'])
+
+/** The target whose SUT can be broken in this way. */
+export function targetOfFault({ place }: Fault): 'reference' | 'router' {
+  return OF_ROUTER.has(place) ? 'router' : 'reference'
+}
+
+/** Of these faults those that a target's SUT can have. */
+export function faultsOfTarget(names: readonly string[], target: string): string[] {
+  return names.filter(name => ALL_FAULTS.some(fault => fault.name === name && targetOfFault(fault) === target))
+}
 
 /** Names of faults as the command line gives them; a name that is not in the registry is the user's mistake. */
 export function faultNames(given: readonly string[]): string[] {

@@ -20,6 +20,8 @@ export type Fact =
   | { kind: 'tap'; file: string; received: number; dropped: number }
   | { kind: 'program'; step: string; pod: string; program: string; event: 'stdout' | 'stderr' | 'exit'; text: string }
   /** Somebody set CLOCK_REALTIME while the case ran. */
+  /** A flow exporter's time of work; its messages are in the collector's capture. */
+  | { kind: 'exporter'; step: string; node: string; phase: 'start' | 'flushed' | 'end'; product: string }
   | { kind: 'clock'; stepNs: string }
 
 export type StreamRole = 'test' | 'prime' | 'probe' | 'fence' | 'echo' | 'control'

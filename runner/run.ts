@@ -9,6 +9,7 @@ import type { Progress } from '../reports/progress.ts'
 import type { RunResult } from '../reports/result.ts'
 import { writeWhole } from '../reports/write.ts'
 import { caseKey } from './case-key.ts'
+import { faultsOfTarget } from './faults.ts'
 import { judgeRun } from './judge.ts'
 import { PATIENT, type Patience } from './patience.ts'
 import { bugText, fileSha256, LAYOUT, type RunRecord, type StageRecord } from './run-directory.ts'
@@ -177,7 +178,7 @@ class RunRecording {
       directory,
       runId: this.record.runId,
       runStartNs: String(this.startNs),
-      faults,
+      faults: faultsOfTarget(faults, stage.target),
       jobs,
       patience,
       counts: this.counts,

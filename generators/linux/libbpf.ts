@@ -104,6 +104,9 @@ const lookupBatch = bpfFunction<
 const programTestRun = bpfFunction<[fd: number, options: Buffer]>('int bpf_prog_test_run_opts(int fd, void *options)')
 const hookCreate = bpfFunction<[hook: Buffer]>('int bpf_tc_hook_create(void *hook)')
 const hookDestroy = bpfFunction<[hook: Buffer]>('int bpf_tc_hook_destroy(void *hook)')
+const tcDetach = bpfFunction<[hook: Buffer, options: Buffer]>(
+  'int bpf_tc_detach(const void *hook, const void *options)',
+)
 const tcAttach = bpfFunction<[hook: Buffer, options: Buffer]>('int bpf_tc_attach(const void *hook, void *options)')
 
 const LOG_BYTES = 1 << 16
@@ -312,29 +315,47 @@ export function runLive(fd: number, frames: number, batch: number): void {
 const TC_INGRESS = 1
 const TC_EGRESS = 2
 
-/** Attaches a program to an interface of the current namespace (clsact); there may be others of ours. */
-export function attachTc(ifindex: number, programFd: number, direction: 'ingress' | 'egress' = 'ingress'): void {
+type TcDirection = 'ingress' | 'egress'
+
+/** Attaches a program to an interface of the current namespace (clsact); those of other priorities stay and come in their order. */
+export function attachTc(ifindex: number, programFd: number, direction: TcDirection = 'ingress', priority = 1): void {
   const hook = tcHook(ifindex, direction === 'ingress' ? TC_INGRESS : TC_EGRESS)
   try {
     hookCreate(`ifindex ${ifindex}`, hook)
   } catch (error) {
     if (!(error instanceof BpfError) || error.code !== 'EEXIST') throw error
   }
-  const options = Buffer.alloc(32)
-  options.writeBigUInt64LE(32n, 0)
+  const options = tcOptions(priority)
   options.writeInt32LE(programFd, 8)
-  options.writeUInt32LE(1, 20) // handle
-  options.writeUInt32LE(1, 24) // priority
   options.writeUInt32LE(TC_REPLACE, 12)
   tcAttach(`ifindex ${ifindex}`, hook, options)
+}
+
+/** Takes the one program off; false when it, the hook or the interface is gone. */
+export function detachTcProgram(ifindex: number, direction: TcDirection, priority = 1): boolean {
+  const hook = tcHook(ifindex, direction === 'ingress' ? TC_INGRESS : TC_EGRESS)
+  return unlessGone(() => tcDetach(`ifindex ${ifindex}`, hook, tcOptions(priority)))
+}
+
+/** struct bpf_tc_opts with one handle and priority. */
+function tcOptions(priority: number): Buffer {
+  const options = Buffer.alloc(32)
+  options.writeBigUInt64LE(32n, 0)
+  options.writeUInt32LE(1, 20) // handle
+  options.writeUInt32LE(priority, 24)
+  return options
 }
 
 const TC_REPLACE = 1
 
 /** Takes the whole clsact hook off an interface of the current namespace; false when the interface or hook is gone. */
 export function detachTc(ifindex: number): boolean {
+  return unlessGone(() => hookDestroy(`ifindex ${ifindex}`, tcHook(ifindex, TC_INGRESS | TC_EGRESS)))
+}
+
+function unlessGone(body: () => unknown): boolean {
   try {
-    hookDestroy(`ifindex ${ifindex}`, tcHook(ifindex, TC_INGRESS | TC_EGRESS))
+    body()
     return true
   } catch (error) {
     if (error instanceof BpfError && ['ENODEV', 'ENOENT', 'EINVAL'].includes(error.code)) return false

@@ -76,6 +76,8 @@ export interface NodeSite {
   routerAddress?: number
   /** Every interface of a router, each a tap `<node>/<interface>`. */
   interfaceTaps?: string[]
+  /** By interface name: the numbers that flow records use. */
+  interfaceIndices?: Record<string, number>
 }
 
 export interface PodSite {
@@ -93,6 +95,8 @@ export interface PodSite {
 export interface SiteMap {
   nodes: NodeSite[]
   pods: PodSite[]
+  /** Where flow records go: the tap there, and the UDP port. */
+  collector?: { tap: string; port: number }
   /** Where nodes are joined by VXLAN. */
   overlay?: { udpPort: number; vni: number }
   /** How nodes encrypt what they send to each other; left out: not at all. */

@@ -7,6 +7,8 @@ import { duplicates } from './duplicates.ts'
 import { encapsulated } from './encapsulated.ts'
 import { encrypted } from './encrypted.ts'
 import { esp } from './esp.ts'
+import { flowAccounting } from './flow-accounting.ts'
+import { flowMessages } from './flow-messages.ts'
 import { igmpCheck } from './igmp.ts'
 import { joinDelay } from './join-delay.ts'
 import { latency } from './latency.ts'
@@ -36,6 +38,8 @@ export const CHECKS: { readonly [Name in CheckName]: Check<ExpectationWants[Name
   drops,
   output,
   pim: pimCheck,
+  'flow-accounting': flowAccounting,
+  'flow-messages': flowMessages,
   encrypted,
   esp,
   xfrm,

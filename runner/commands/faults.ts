@@ -1,57 +1,83 @@
+import { join } from 'node:path'
 import type { Fault } from '../../bpf/faults.ts'
 import { EXIT } from '../exit.ts'
 import { type FaultMatrix, faultMatrix } from '../fault-matrix.ts'
 import type { FaultRow } from '../fault-row.ts'
-import { ALL_FAULTS, faultNames } from '../faults.ts'
+import { ALL_FAULTS, faultNames, targetOfFault } from '../faults.ts'
 import { type Io, printLine } from '../io.ts'
 import { HostSandbox, KeptSites } from '../sandbox/host.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
+import { UserError } from '../suite/errors.ts'
+import type { Plan } from '../suite/plan-types.ts'
 import { reference } from '../target/reference.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
+import { router } from '../target/router.ts'
+import type { Target } from '../target/target.ts'
 import type { FaultsOptions } from './options.ts'
 import { DEFAULT_JOBS, planOf, unusedDirectory, waiversFor } from './run.ts'
 
 /** What --self comes to, said rather than passed over. */
 const NO_SELF = '--self: no faults of the generators are built in; datapath and control plane are below'
 
-/** The measure of the suites: every fault must be noticed, every case must be able to notice one. */
+/** The measure of the suites: every fault must be noticed, every case must be able to notice one; target by target. */
 export async function faultsCommand(options: FaultsOptions, io: Io): Promise<number> {
-  const plan = await planOf({ suites: options.suites, profile: [] }, ['reference'], io)
-  await requireTarget(reference)
   keepSenderOnOneCpu()
   const directory = unusedDirectory(options.out, 'faults-', io)
   const faults = chosen(options)
+  const matrices = new Map<string, FaultMatrix>()
+  if (options.self && !options.json) printLine(io, NO_SELF)
+  const startMs = performance.now()
+  for (const target of [reference, router]) {
+    const plan = await planOf({ suites: options.suites, profile: [] }, [target.name], io)
+    const own = faults.filter(fault => targetOfFault(fault) === target.name)
+    if (plan.stages.length === 0 || own.length === 0) continue
+    matrices.set(
+      target.name,
+      await matrixOf(target, plan, own, target === reference ? directory : join(directory, target.name), options, io),
+    )
+  }
+  report(matrices, options, io)
+  if (!options.json) printLine(io, `${Math.round((performance.now() - startMs) / 1000)} s, runs in ${directory}`)
+  const holes = [...matrices.values()].flatMap(({ survivors, idle, unsound }) => [...survivors, ...idle, ...unsound])
+  if (matrices.size === 0) throw new UserError('no-fault', 'no fault is of a target that these suites are for')
+  return holes.length > 0 ? EXIT.failed : EXIT.passed
+}
+
+async function matrixOf(
+  target: Target,
+  plan: Plan,
+  faults: readonly Fault[],
+  directory: string,
+  options: FaultsOptions,
+  io: Io,
+): Promise<FaultMatrix> {
+  await requireTarget(target)
   const onRow = (row: FaultRow, position: number): void => {
     if (!options.json) printLine(io, rowLine(row, position, faults.length))
   }
-  const skipped = await skipsOf(plan)
-  if (options.self && !options.json) printLine(io, NO_SELF)
-  const partial = options.fault.length > 0
   const kept = new KeptSites()
   const sandbox = new HostSandbox(kept.siteOf)
-  const sandboxOf = (): Sandbox => sandbox
   const wanted = {
     plan,
-    target: reference,
+    target,
     faults,
-    partial,
+    partial: options.fault.length > 0,
     directory,
     jobs: DEFAULT_JOBS,
-    skipped,
-    sandboxOf,
-    waivers: waiversFor(['reference'], {}, io),
+    skipped: await skipsOf(plan),
+    sandboxOf: (): Sandbox => sandbox,
+    waivers: waiversFor([target.name], {}, io),
     onRow,
   }
-  const startMs = performance.now()
-  const matrix = await faultMatrix(wanted, io.signal).finally(() => kept.close())
-  if (options.json) printLine(io, JSON.stringify(matrix, null, 2))
-  else {
-    printSummary(matrix, io)
-    printLine(io, `${Math.round((performance.now() - startMs) / 1000)} s, runs in ${directory}`)
-  }
-  const holes = matrix.survivors.length + matrix.idle.length + matrix.unsound.length
-  return holes > 0 ? EXIT.failed : EXIT.passed
+  return faultMatrix(wanted, io.signal).finally(() => kept.close())
+}
+
+/** One target's matrix is printed as it is, several by name. */
+function report(matrices: ReadonlyMap<string, FaultMatrix>, { json }: FaultsOptions, io: Io): void {
+  const [only] = matrices.values()
+  if (json) printLine(io, JSON.stringify(matrices.size === 1 ? only : Object.fromEntries(matrices), null, 2))
+  else for (const matrix of matrices.values()) printSummary(matrix, io)
 }
 
 function chosen({ fault }: FaultsOptions): readonly Fault[] {

@@ -1,3 +1,4 @@
+import { faultsOfTarget } from '../faults.ts'
 import type { Lent } from '../sandbox/host.ts'
 import type { Stage } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
@@ -23,7 +24,11 @@ export class KeptSite {
   async lend(stage: Stage, last: boolean): Promise<Lent> {
     const target = targetNamed(stage.target)
     if (!last) {
-      const site = await target.bringUp(stage.topology, { faults: this.#faults }, this.#stop)
+      const site = await target.bringUp(
+        stage.topology,
+        { faults: faultsOfTarget(this.#faults, target.name) },
+        this.#stop,
+      )
       return { site, done: () => site.close() }
     }
     this.#up ??= await this.#bringUp(stage)
@@ -32,7 +37,7 @@ export class KeptSite {
 
   async #bringUp({ target, topology }: Stage): Promise<{ site: Site; status: LabStatus }> {
     const { id } = this
-    const faults = this.#faults
+    const faults = faultsOfTarget(this.#faults, target)
     const namespaces = namespaceNames(id, topology)
     const pidStartTicks = processStartTicks(process.pid) ?? ''
     register({ id, pid: process.pid, pidStartTicks, target, faults, namespaces: Object.values(namespaces) })

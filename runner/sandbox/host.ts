@@ -43,14 +43,19 @@ async function freshSite(stage: Stage, faults: readonly string[], stop: AbortSig
   return { site, done: () => site.close() }
 }
 
-/** Sites that stay up between stages of the same name: only the SUT's programs change with the faults. */
+/** Sites that stay up between stages of the same name where they can: only the SUT's programs change with the faults. */
 export class KeptSites {
   readonly #sites = new Map<string, Site>()
 
   readonly siteOf: SiteOf = async (stage, faults, stop) => {
     const known = this.#sites.get(stage.name)
-    await known?.setFaults(faults)
-    const site = known ?? (await targetNamed(stage.target).bringUp(stage.topology, { faults }, stop))
+    if (known?.setFaults) {
+      await known.setFaults(faults)
+      return { site: known, done: async () => {} }
+    }
+    this.#sites.delete(stage.name)
+    await known?.close()
+    const site = await targetNamed(stage.target).bringUp(stage.topology, { faults }, stop)
     this.#sites.set(stage.name, site)
     return { site, done: async () => {} }
   }

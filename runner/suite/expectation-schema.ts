@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { FrameSpec } from '../../generators/frame-spec.ts'
+import { amount } from './amount-schema.ts'
 import type {
   Amount,
   Bound,
@@ -13,6 +14,7 @@ import type {
   SubscriberWant,
   Window,
 } from './expectations.ts'
+import { flowSchemas } from './flow-schema.ts'
 import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
 import { UNDERLAY } from './header-schema.ts'
 import { bool, found, int, type Json, type Leaf, leaf, list, mapping, oneOf, type Problem, text } from './leaf.ts'
@@ -72,6 +74,7 @@ export function expectationSchemas(names: Names, refs: References, facts: StepFa
     drops: () => dropsSchema(refs),
     output: () => outputSchema(refs),
     pim: () => pimSchema(refs, shapes),
+    ...flowSchemas(refs),
     ...encryptionSchemas(names, refs, shapes, facts),
   } satisfies Record<CheckName, () => z.ZodType>
 }
@@ -522,34 +525,6 @@ function membershipSchema(names: Names, refs: References) {
     subscribers: list(subscriber, 'subscribers'),
   }).transform(({ subscribers, ...want }): Draft<'membership'> => ({ ...want, subscribers: subscribers.flat() }))
 }
-
-/** `3`, or `{ atLeast: 1, atMost: 3 }`. */
-export const amount: Leaf<Amount> = leaf<Amount>(
-  {
-    anyOf: [
-      { type: 'integer', minimum: 0 },
-      {
-        type: 'object',
-        properties: { atLeast: { type: 'integer' }, atMost: { type: 'integer' } },
-        minProperties: 1,
-        additionalProperties: false,
-      },
-    ],
-  },
-  (value, problem) => {
-    if (typeof value === 'number' && Number.isInteger(value) && value >= 0) return value
-    const bounds = mapping({ atLeast: int(0, 1e12).exactOptional(), atMost: int(0, 1e12).exactOptional() }).safeParse(
-      value,
-    )
-    const good = bounds.success && Object.keys(bounds.data).length > 0
-    if (good && (bounds.data.atLeast ?? 0) <= (bounds.data.atMost ?? Infinity)) return bounds.data
-    return problem(
-      'bad-amount',
-      `expected a number or bounds, ${found(value)}`,
-      '3, { atLeast: 1 }, { atMost: 3 } or both',
-    )
-  },
-)
 
 function allowsNone(count: Amount): boolean {
   return typeof count === 'number' ? count === 0 : (count.atLeast ?? 0) === 0

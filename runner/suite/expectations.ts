@@ -20,6 +20,8 @@ export interface ExpectationWants {
   drops: DropsWant
   output: OutputWant
   pim: PimWant
+  'flow-accounting': FlowAccountingWant
+  'flow-messages': FlowMessagesWant
   encrypted: EncryptedWant
   esp: EspWant
   xfrm: XfrmWant
@@ -251,4 +253,36 @@ export interface XfrmWant {
   after?: string
   before?: string
   errors: Record<string, Amount>
+}
+
+/** Which of the document's three situations, and where the streams come in and go out. */
+export interface FlowAccountingWant {
+  /** Id of the `exporter` step. */
+  exporter: string
+  node: string
+  situation: 'ingress' | 'egress' | 'both'
+  /** Destinations whose flows are judged: groups, or addresses of pods. */
+  groups: number[]
+  /** Where the streams come in by the way that the router forwards them. */
+  input: string
+  /** Every monitored input; copies are booked to `input` alone. */
+  inputs: string[]
+  outputs: string[]
+  replication: 'supported' | 'unsupported'
+  sampling: number
+  /** Of each flow at each place. */
+  records?: Amount
+}
+
+export interface FlowMessagesWant {
+  exporter: string
+  messages?: Amount
+  records?: Amount
+  /** Of destinations that are no groups. */
+  unicastRecords?: Amount
+  /** Messages that carry the template. */
+  templates?: Amount
+  templateEveryMs?: number
+  /** By IANA's names, as the last options data say. */
+  options?: Record<string, Amount>
 }

@@ -1,3 +1,4 @@
+import type { ExporterSettings, FlowExportConfig } from '../../bpf/flow-config.ts'
 import type { FrameSpec } from '../../generators/frame-spec.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
 import type { RequirementRef } from '../../reports/result.ts'
@@ -147,6 +148,13 @@ export type Action =
   /** Records tables, drop counters of every node as an observation named by the step's id. */
   | { action: 'snapshot' }
   | { action: 'agent'; node: string; do: 'restart' }
+  /** The router on `node` exports flow records from now on, until the case ends. */
+  | { action: 'exporter'; node: string; config: ExporterWanted }
+  /** What the exporter's cache holds leaves now. */
+  | { action: 'flush'; exporter: string }
+
+/** A flow exporter as a suite asks for it; where the collector is, the site knows. */
+export type ExporterWanted = Omit<FlowExportConfig, 'exporter'> & { exporter: ExporterSettings }
 
 export type Condition =
   /** Probes from `from` to `group` reach every pod of `to`. */

@@ -237,7 +237,7 @@ function podsOf(action: Action): readonly string[] {
 }
 
 /** Steps after which nothing else in the stage is sure of its ground. */
-const ALONE: ReadonlySet<string> = new Set(['kill', 'revive', 'link', 'agent'])
+const ALONE: ReadonlySet<string> = new Set(['kill', 'revive', 'link', 'agent', 'exporter'])
 
 function indexOf(step: SeenStep): number {
   return Number(step.path.at(-2))

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { FrameSpec, IgmpFields } from '../../generators/frame-spec.ts'
 import type { FrameLengths, StreamSpec } from '../../generators/stream-spec.ts'
 import { IGMP_TYPE } from '../../generators/wire/igmp.ts'
+import { exporterOf, exporterShape } from './exporter-schema.ts'
 import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
 import { bool, hexText, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
 import { LateAddress, type Names, type References } from './names.ts'
@@ -36,6 +37,8 @@ export const STEP_KINDS = [
   'stop',
   'snapshot',
   'agent',
+  'exporter',
+  'flush',
 ] as const
 export type StepKind = (typeof STEP_KINDS)[number]
 
@@ -81,6 +84,19 @@ export function stepSchemas(names: Names, refs: References) {
         ({ id, program }): ReadStep => read('stop', id, { action: 'stop', program }),
       ),
     snapshot: () => mapping({ id: id() }).transform(({ id }): ReadStep => read('snapshot', id, { action: 'snapshot' })),
+    exporter: () =>
+      mapping({ id: id(), ...exporterShape(refs) }).transform(
+        ({ id, node, ...given }): ReadStep =>
+          read('exporter', id, {
+            action: 'exporter',
+            node,
+            config: exporterOf(given as Parameters<typeof exporterOf>[0]),
+          }),
+      ),
+    flush: () =>
+      mapping({ id: id().exactOptional(), exporter: refs.step(['exporter']) }).transform(
+        ({ id, exporter }): ReadStep => read('flush', id, { action: 'flush', exporter }),
+      ),
     agent: () =>
       mapping({ id: id().exactOptional(), node: refs.node, do: oneOf(['restart']) }).transform(
         ({ id, node, do: what }): ReadStep => read('agent', id, { action: 'agent', node, do: what }),

@@ -65,6 +65,10 @@ export class CaseWords {
         return `stop ${step.program}`
       case 'snapshot':
         return 'tables and drop counters of every node'
+      case 'exporter':
+        return `${step.node} exports flows: ${step.config.monitors.map(monitor => `${monitor.direction} of ${monitor.interface}`).join(', ')}`
+      case 'flush':
+        return `the flow cache of ${step.exporter} leaves`
       case 'agent':
         return `${step.do} the control plane of ${step.node}`
     }

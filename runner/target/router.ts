@@ -1,3 +1,5 @@
+import { FlowExporter } from '../../bpf/flow-exporter.ts'
+import { type FaultyInterface, ROUTER_FAULTS, RouterFaults } from '../../bpf/router-faults.ts'
 import { DIRECTION } from '../../captures/record.ts'
 import { Tap } from '../../captures/tap.ts'
 import { inNetns, interfaceIndex, type Netns } from '../../generators/linux/netns.ts'
@@ -9,21 +11,33 @@ import { LocalEndpoint } from '../endpoint-local.ts'
 import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
 import { UserError } from '../suite/errors.ts'
-import type { RouterSetup, Topology } from '../suite/plan-types.ts'
+import type { ExporterWanted, RouterSetup, Topology } from '../suite/plan-types.ts'
 import { LocalTap } from './local-tap.ts'
 import { ip, setDeviceUp } from './namespaces.ts'
 import type { Daemons } from './router/daemon.ts'
 import { groupTables, readMroute } from './router/mroute.ts'
 import { untilReady } from './router/ready.ts'
 import { type BedHost, macOf, RouterBed } from './router/router-bed.ts'
-import { COLLECTOR, ROUTERS } from './router/topology.ts'
+import {
+  COLLECTOR,
+  COLLECTOR_ADDRESS,
+  COLLECTOR_PORT,
+  EXPORTER_ADDRESS,
+  FIRST_HOP,
+  ROUTERS,
+} from './router/topology.ts'
 import { startRouting } from './router/variants.ts'
 import type { SiteTap } from './site-tap.ts'
-import type { BringUpOptions, Site, Target } from './target.ts'
+import type { BringUpOptions, Site, SiteExporter, Target } from './target.ts'
 import { witnessCounters } from './witness.ts'
 
 /** At 500 a second, 40 ms: FRR changes to the source's own tree within 20. */
 const SETTLE_FRAMES = 20
+const TO_COLLECTOR = {
+  destination: COLLECTOR_ADDRESS,
+  port: COLLECTOR_PORT,
+  sourcePort: 0,
+}
 const IP_PROTOCOL_AT = 14 + 9
 /** Unless a profile says otherwise. */
 const DEFAULT_SETUP: RouterSetup = { multicast: 'static' }
@@ -41,7 +55,7 @@ export const router: Target = {
       topology.pods.map(pod => pod.name),
       options.prefix,
     )
-    const site = new RouterSite(bed)
+    const site = new RouterSite(bed, options.faults)
     try {
       await site.start(topology.router ?? DEFAULT_SETUP, stop)
       return site
@@ -67,6 +81,8 @@ function requireDocument(topology: Topology): void {
 
 class RouterSite implements Site {
   private readonly bed: RouterBed
+  private readonly faults: readonly string[]
+  private readonly faultyRouters: RouterFaults[] = []
   private readonly daemons: Daemons[] = []
   private readonly endpoints = new Map<string, LocalEndpoint>()
   private readonly killed = new Set<string>()
@@ -77,22 +93,26 @@ class RouterSite implements Site {
   /** Routers learn a source from its first datagrams and may lose some of those while the tree changes (RFC 7761 §4.2.1). */
   readonly settleFrames = SETTLE_FRAMES
 
-  constructor(bed: RouterBed) {
+  constructor(bed: RouterBed, faults: readonly string[]) {
     this.bed = bed
+    this.faults = faults
   }
 
   async start(setup: RouterSetup, stop: AbortSignal): Promise<void> {
     const { daemons, conditions, limitMs, version } = await startRouting(this.bed, setup, this.daemons)
     await untilReady(conditions, daemons, limitMs, stop)
     this.version = await version()
+    this.breakRouters()
   }
 
   get map(): SiteMap {
     return {
-      nodes: [...this.bed.routers.values()].map(({ name, place }) => ({
+      collector: { tap: `${COLLECTOR}/eth0`, port: COLLECTOR_PORT },
+      nodes: [...this.bed.routers.values()].map(({ name, place, indices }) => ({
         name,
         address: place.loopback,
         interfaceTaps: place.interfaces.map(item => `${name}/${item.name}`),
+        interfaceIndices: Object.fromEntries(indices),
       })),
       pods: [...this.bed.hosts.values()].map(host => ({
         name: host.name,
@@ -157,6 +177,15 @@ class RouterSite implements Site {
     return witnessCounters(this.bed.routers.values())
   }
 
+  async startExporter(node: string, config: ExporterWanted): Promise<SiteExporter> {
+    const { ns, place } = this.bed.router(node)
+    const source = node === FIRST_HOP ? EXPORTER_ADDRESS : place.loopback
+    const exporter = { ...config.exporter, ...TO_COLLECTOR, source }
+    const interfaces = place.interfaces.map(item => item.name)
+    const running = FlowExporter.start(ns, interfaces, { ...config, exporter }, this.faults)
+    return { product: 'reference exporter', flush: () => running.flush(), close: async () => running.close() }
+  }
+
   async setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void> {
     const { ns, name } = this.linkOf(what)
     await setDeviceUp(ns, name, up)
@@ -215,11 +244,16 @@ class RouterSite implements Site {
     return gone
   }
 
-  async setFaults(faults: readonly string[]): Promise<void> {
-    if (faults.length > 0) throw new RangeError(`the router target has no fault ${faults.join(', ')}`)
+  private breakRouters(): void {
+    if (!ROUTER_FAULTS.some(({ name }) => this.faults.includes(name))) return
+    for (const { name, ns, indices } of this.bed.routers.values()) {
+      const interfaces = [...indices].map(([item, index]) => ({ index, ...faultPlaces(name, item, indices) }))
+      this.faultyRouters.push(RouterFaults.attach(this.faults, ns, interfaces))
+    }
   }
 
   async close(): Promise<void> {
+    for (const faulty of this.faultyRouters.splice(0)) faulty.close()
     for (const endpoint of this.endpoints.values()) await endpoint.close()
     await Promise.all(this.daemons.map(daemons => daemons.stop()))
     await this.bed.close()
@@ -230,6 +264,19 @@ class RouterSite implements Site {
     if (!host) throw new RangeError(`the site has no host ${name}`)
     return host
   }
+}
+
+/** Where a fault of routers has its copies leave: see router-faults.ts. */
+function faultPlaces(
+  router: string,
+  item: string,
+  indices: ReadonlyMap<string, number>,
+): Omit<FaultyInterface, 'index'> {
+  const to = (name: string) => indices.get(name) ?? 0
+  if (router === FIRST_HOP && item === 'gi1-0')
+    return { detours: { 'link-local-forwarded': to('gi2-0'), 'copy-unasked': to('gi2-0') } }
+  if (router === 'r4' && item === 'gi0-0') return { detours: { 'rpf-ignored': to('gi0-1') } }
+  return router === FIRST_HOP && item === 'gi5-0' ? { isThird: true } : {}
 }
 
 function ethernetOf(ns: Netns, place: string): Map<number, string> {

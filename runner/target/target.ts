@@ -2,7 +2,7 @@ import type { SiteMap } from '../check/check.ts'
 import type { Endpoint } from '../endpoint.ts'
 import type { GroupTable } from '../observation.ts'
 import type { Capability } from '../probe.ts'
-import type { Topology } from '../suite/plan-types.ts'
+import type { ExporterWanted, Topology } from '../suite/plan-types.ts'
 import type { SiteTap } from './site-tap.ts'
 
 /** A driver: knows how to bring one kind of SUT up, and nothing about verdicts. */
@@ -20,6 +20,15 @@ export interface BringUpOptions {
   faults: readonly string[]
   /** `lab` and `--keep`: namespaces get names that start with this. */
   prefix?: string
+}
+
+/** A flow exporter of the SUT at work. */
+export interface SiteExporter {
+  /** For people: what exports, with its version. */
+  readonly product: string
+  /** Resolves when all that was counted before the call is on its way to the collector. */
+  flush(): Promise<void>
+  close(): Promise<void>
 }
 
 /**
@@ -43,6 +52,8 @@ export interface Site {
   drops(node: string): Promise<Record<string, number>>
   /** Cumulative loss counters of kernel and devices. */
   witness(): Promise<Record<string, number>>
+  /** Starts flow export on a router; absent: nothing here exports flows. */
+  startExporter?(node: string, config: ExporterWanted): Promise<SiteExporter>
   setLink(what: { pod: string } | { node: string }, up: boolean): Promise<void>
   /** The pod is gone abruptly: veth and namespace removed, no IGMP leave. */
   kill(pod: string): Promise<void>
@@ -53,7 +64,10 @@ export interface Site {
   restartAgent(node: string): Promise<void>
   /** Pods that can neither send nor receive now: killed, or their link is down. */
   unreachable(): ReadonlySet<string>
-  /** Exchanges the SUT's programs for ones with these faults; topology and pods stay. */
-  setFaults(faults: readonly string[]): Promise<void>
+  /**
+   * Exchanges the SUT's programs for ones with these faults; topology and pods stay. Absent where the SUT would remember what it
+   * did before: other faults need another site.
+   */
+  setFaults?(faults: readonly string[]): Promise<void>
   close(): Promise<void>
 }

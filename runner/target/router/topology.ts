@@ -25,6 +25,8 @@ export interface RouterPlace {
 export const RP_ADDRESS = parseIpv4('1.1.1.1')
 export const COLLECTOR = 'collector'
 export const COLLECTOR_ADDRESS = parseIpv4('192.168.5.1')
+/** `transport udp 2055` of the document. */
+export const COLLECTOR_PORT = 2055
 export const EXPORTER_ADDRESS = parseIpv4('192.168.5.2')
 export const FIRST_HOP = 'r1'
 
