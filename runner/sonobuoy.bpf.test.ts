@@ -1,15 +1,16 @@
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { suite } from '../test/suite.ts'
+import { temporaryFolders } from '../test/temporary.ts'
 
 const test = suite('Sonobuoy plugin', { timeoutMs: 120_000 })
+const temporaryFolder = temporaryFolders(test)
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -29,7 +30,7 @@ interface Item {
 
 /** Runs castproof as Sonobuoy would, with its worker's port on this machine. */
 async function runPlugin(words: string[]) {
-  const directory = mkdtempSync(join(tmpdir(), 'sonobuoy-'))
+  const directory = temporaryFolder('sonobuoy-')
   const updates: Update[] = []
   const worker = createServer((request, response) => {
     let text = ''
@@ -55,7 +56,7 @@ async function runPlugin(words: string[]) {
   worker.close()
   const archive = readFileSync(join(directory, 'done'), 'utf8')
   const { stdout } = await execa('tar', ['-tzf', archive])
-  const inside = mkdtempSync(join(tmpdir(), 'sonobuoy-'))
+  const inside = temporaryFolder('sonobuoy-')
   await execa('tar', ['-xzf', archive, '-C', inside])
   const results = parse(readFileSync(join(inside, 'sonobuoy_results.yaml'), 'utf8')) as Item
   return { exitCode, updates, names: stdout.split('\n'), results }

@@ -1,13 +1,14 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { suite } from '../../test/suite.ts'
+import { temporaryFolders } from '../../test/temporary.ts'
 
 const test = suite('GitHub action', { timeoutMs: 180_000 })
+const temporaryFolder = temporaryFolders(test)
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -19,7 +20,7 @@ async function runStep(inputs: Record<string, string>) {
   }
   const step = action.runs.steps.find(({ id }) => id === 'run')
   assert.ok(step?.run && step.env)
-  const workspace = mkdtempSync(join(tmpdir(), 'action-'))
+  const workspace = temporaryFolder('action-')
   const files = { GITHUB_OUTPUT: join(workspace, 'output'), GITHUB_STEP_SUMMARY: join(workspace, 'summary') }
   for (const path of Object.values(files)) writeFileSync(path, '')
   const inputFor = (expression: string): string => {

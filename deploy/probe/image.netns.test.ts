@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import * as assert from 'uvu/assert'
 import { suite } from '../../test/suite.ts'
+import { temporaryFolders } from '../../test/temporary.ts'
 
 const test = suite('probe image', { timeoutMs: 180_000 })
+const temporaryFolder = temporaryFolders(test)
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -19,7 +20,7 @@ interface Descriptor {
 }
 
 test('is an OCI archive whose every digest is right, and castproof runs in it as nobody, without a shell', async () => {
-  const work = mkdtempSync(join(tmpdir(), 'image-'))
+  const work = temporaryFolder('image-')
   const out = join(work, 'image.tar')
   await execa('npm', ['run', '-s', 'image', '--', out, 'localhost/x:1'], { cwd: ROOT })
   const [oci, root] = [join(work, 'oci'), join(work, 'root')]

@@ -12,7 +12,7 @@ const LOOPBACK = parseIpv4('127.0.0.1')
 const MAX_QUEUED_BYTES = 32 << 10
 const STALLED_MS = 15_000
 
-/** Input interface of the record that is sent last, from a Source ID of its own. */
+/** Input interface of the records that are sent last, one a direction, from a Source ID of their own. */
 export const FENCE_INPUT = 64_999
 const FENCE_SOURCE_ID = 0x00fe_9ce0
 
@@ -40,10 +40,11 @@ const template = flowTemplate(300, [
 
 function fence(): Uint8Array {
   const ends = { sourceIPv4Address: '192.0.2.1', destinationIPv4Address: '192.0.2.2', ingressInterface: FENCE_INPUT }
-  const record = { ...ends, protocolIdentifier: 17, flowDirection: 0, packetDeltaCount: 1, octetDeltaCount: 28 }
+  const one = { ...ends, protocolIdentifier: 17, packetDeltaCount: 1, octetDeltaCount: 28 }
+  const records = [0, 1].map(flowDirection => ({ ...one, flowDirection }))
   const unixSeconds = Math.floor(Date.now() / 1000)
   const header = { sysUpTimeMs: 1000, unixSeconds, sequence: 0, sourceId: FENCE_SOURCE_ID }
-  return buildNetflow9({ ...header, flowSets: [{ templates: [template] }, { data: { template, records: [record] } }] })
+  return buildNetflow9({ ...header, flowSets: [{ templates: [template] }, { data: { template, records } }] })
 }
 
 /** Sends no faster than the collector reads, and its fence last. */

@@ -26,8 +26,10 @@ export const nfacctd: Analyser = {
       port: PORT,
       async report() {
         const read = (table: Table) => ask(directory, table)
-        const isAll = async () => (await read('all')).some(({ input }) => input === FENCE_INPUT)
-        await until('nfacctd to count the last record', collector, isAll)
+        // Each table is a process of its own.
+        const counted = async (table: Table) => (await read(table)).some(({ input }) => input === FENCE_INPUT)
+        for (const table of TABLES)
+          await until(`nfacctd to count the last record in its table ${table}`, collector, () => counted(table))
         const [all, ingressOnly, egressOnly] = [await read('all'), await read('ingress'), await read('egress')]
         return { version: await version(), all, ingressOnly, egressOnly }
       },
