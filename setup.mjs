@@ -28,7 +28,7 @@ const PACKAGES = {
     ...['libsqlite3-0', 'libzmq5'],
   ],
   vm: ['busybox-static', 'kmod', 'qemu-system-x86'],
-  test: [...['bpftool', 'netsniff-ng', 'procps', 'python3-scapy', 'tcpreplay', 'tshark']],
+  test: [...['bpftool', 'netsniff-ng', 'procps', 'openssh-client', 'python3-scapy', 'tcpreplay', 'tshark']],
 }
 
 /**
@@ -36,6 +36,8 @@ const PACKAGES = {
  * leave configuration, none of which a test tool may do to a machine.
  */
 const UNPACKED = ['frr', 'nfdump', 'pimd', 'pmacct', 'smcroute', 'softflowd']
+/** Another that would start a service: the sshd of the tests is their own. */
+const UNPACKED_FOR_TESTS = ['openssh-server']
 
 /** For systems without dpkg: what must be in PATH. */
 const PROGRAMS = ['clang', 'curl', 'ip', 'make', 'ping', 'python3', 'setpriv', 'socat', 'tcpdump']
@@ -63,7 +65,7 @@ function main(argv) {
   checkNode()
   for (const [step, run] of Object.entries({
     debian: () => debian(profile),
-    daemons: () => daemons(),
+    daemons: () => daemons(profile),
     npm: npmPackages,
     cap: cap,
     bpf: bpfObjects,
@@ -112,9 +114,10 @@ function debian(profile) {
   return { text: `${lines.join('; ')}: ${refusal}`, did: true }
 }
 
-function daemons() {
+function daemons(profile) {
   const folder = join(ROOT, '.cache/debian')
-  const missing = UNPACKED.filter(name => !existsSync(join(folder, name)))
+  const wanted = [...UNPACKED, ...(profile === 'test' ? UNPACKED_FOR_TESTS : [])]
+  const missing = wanted.filter(name => !existsSync(join(folder, name)))
   if (missing.length === 0) return { text: 'are unpacked', did: false }
   if (spawnSync('dpkg', ['--version']).error || spawnSync('apt-get', ['--version']).error)
     return { text: `no dpkg or apt-get to unpack ${missing.join(' ')}: ${WITHOUT.router}`, did: false }

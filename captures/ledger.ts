@@ -41,6 +41,7 @@ export function openLedger(
   const builder = new LedgerBuilder(options)
   const recording = openRecording(directory, files ? [...files] : undefined, {
     ...(options.baseNs === undefined ? {} : { baseNs: options.baseNs }),
+    ...(options.runnerNs === undefined ? {} : { runnerNs: options.runnerNs }),
     visit: (i, frame) => builder.add(i, frame.bytes, frame.at, frame.length, frame.originalLength),
   })
   if (!options.keys) return { recording, ledger: builder.finish(recording) }

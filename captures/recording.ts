@@ -9,6 +9,8 @@ import type { Recording, TapInfo } from './record.ts'
 export interface RecordingOptions {
   /** Of the run's clock; left out: the full second of the first frame. */
   baseNs?: bigint
+  /** Puts times of a file, in ns since `baseNs`, right: it may be of a machine with another clock. */
+  runnerNs?: (file: string, ns: number) => number
   /** Called for each frame while its bytes are at hand: what saves the ledger a second pass over the files. */
   visit?: (index: number, frame: CapturedFrame) => void
 }
@@ -41,6 +43,7 @@ class Reading {
   readonly #directory: string
   readonly #files: readonly string[]
   readonly #visit: RecordingOptions['visit']
+  readonly #runnerNs: RecordingOptions['runnerNs']
   readonly #frames = new FrameColumns()
   readonly #taps: TapInfo[] = []
   readonly #tapFiles: number[] = []
@@ -55,6 +58,7 @@ class Reading {
     this.#directory = directory
     this.#files = files
     this.#visit = options.visit
+    this.#runnerNs = options.runnerNs
     if (options.baseNs !== undefined) this.#setBase(options.baseNs)
   }
 
@@ -67,7 +71,7 @@ class Reading {
       capture.read(frame => {
         const id = frame.interfaceId
         const tap = tapOf[id] ?? this.#tapIndex(tapOf, file, id, capture.interfaces[id]?.name ?? '')
-        this.#add(frame, tap)
+        this.#add(frame, tap, name)
       })
       // Interfaces without a frame are taps too: silence there is a finding.
       for (const [id, described] of capture.interfaces.entries()) {
@@ -103,10 +107,11 @@ class Reading {
     }
   }
 
-  #add(frame: CapturedFrame, tap: number): void {
+  #add(frame: CapturedFrame, tap: number, file: string): void {
     if (this.#baseNs === undefined) this.#setBase(BigInt(frame.seconds) * 1_000_000_000n)
     // Both differences are exact in a double for a hundred days.
-    const timeNs = (frame.seconds - this.#baseSeconds) * 1e9 + (frame.nanoseconds - this.#baseNanoseconds)
+    const ownNs = (frame.seconds - this.#baseSeconds) * 1e9 + (frame.nanoseconds - this.#baseNanoseconds)
+    const timeNs = this.#runnerNs?.(file, ownNs) ?? ownNs
     const { direction, checksumNotReady, fileOffset, length, originalLength } = frame
     this.#frames.push(timeNs, tap, direction, checksumNotReady, fileOffset, length, originalLength)
     this.#visit?.(this.#frames.count - 1, frame)

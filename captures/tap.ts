@@ -78,6 +78,7 @@ export class Tap {
   readonly #received: number[] = []
   readonly #sightings = new Map<number, StreamSighting>()
   readonly #watchers = new Set<FrameWatcher>()
+  #changed: Set<number> | undefined
   readonly #stamp: StampPlace = { stampAt: 0, innerAt: 0, levels: 0 }
   readonly #layers = new Dissection()
   readonly #baseSeconds: number
@@ -135,6 +136,17 @@ export class Tap {
   seen(stream: number, tapName: string, direction: number): Readonly<StreamSighting> | undefined {
     const id = this.#ids.get(tapName)
     return id === undefined ? undefined : this.#sightings.get(sightingKey(id, stream, direction))
+  }
+
+  /** Shows the counts that changed since the last call; the first call shows all. */
+  changes(visit: (stream: number, tapName: string, direction: number, count: number) => void): void {
+    const changed = this.#changed ?? this.#sightings.keys()
+    this.#changed = new Set()
+    const names = this.names()
+    for (const key of changed) {
+      const [stream, place] = [key % STREAMS, Math.floor(key / STREAMS)]
+      visit(stream, names[place >> 2] ?? '', place & 3, this.#sightings.get(key)?.count ?? 0)
+    }
   }
 
   /** Returns what ends it. */
@@ -215,7 +227,9 @@ export class Tap {
   #count(bytes: Uint8Array, id: number, direction: number, timeNs: number): void {
     const { stampAt } = this.#stamp
     if (this.#runId !== undefined && stampRun(bytes, stampAt) !== this.#runId) return
-    const sighting = this.#sighting(sightingKey(id, stampStream(bytes, stampAt), direction), timeNs)
+    const key = sightingKey(id, stampStream(bytes, stampAt), direction)
+    const sighting = this.#sighting(key, timeNs)
+    this.#changed?.add(key)
     sighting.count++
     sighting.lastNs = timeNs
     sighting.highestSequence = Math.max(sighting.highestSequence, stampSequence(bytes, stampAt))
@@ -254,6 +268,9 @@ function newSighting(firstNs = 0): StreamSighting {
   return { count: 0, highestSequence: 0, firstNs, lastNs: firstNs }
 }
 
+/** Stream numbers are u24. */
+const STREAMS = 0x100_0000
+
 function sightingKey(id: number, stream: number, direction: number): number {
-  return (id * 4 + direction) * 0x100_0000 + stream
+  return (id * 4 + direction) * STREAMS + stream
 }

@@ -91,6 +91,10 @@ export class IgmpHosts {
     this.setFilter(address, group, NOT_A_MEMBER)
   }
 
+  leaveAll(): void {
+    for (const [address, { state }] of this.#hosts) for (const group of state.memberships()) this.leave(address, group)
+  }
+
   /** State of a host for looking at: its groups, its filters, the version it speaks, when it will send next. */
   state(address: number): Pick<IgmpHostState, 'version' | 'filter' | 'memberships' | 'deadlineMs'> {
     return this.#hostOf(address).state

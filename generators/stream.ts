@@ -32,6 +32,7 @@ export interface CompileContext {
 export interface CompiledStream {
   readonly spec: StreamSpec
   readonly about: StreamAbout
+  readonly runId: number
   readonly runStartNs: bigint
   readonly slots: StreamSlots
   readonly variants: readonly Variant[]
@@ -64,6 +65,7 @@ function compiled(spec: StreamSpec, context: CompileContext): CompiledStream {
   return {
     spec,
     about: context.about ?? { role: 'test', pod: '' },
+    runId: context.runId,
     runStartNs: context.runStartNs,
     slots: { stampBase: stampBase(context.runId, spec.number), idBase: (spec.number * 0x9e37) & 0xffff },
     variants,

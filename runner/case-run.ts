@@ -8,6 +8,7 @@ import type { Patience } from './patience.ts'
 import { Programs } from './programs.ts'
 import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
+import { stretched } from './stretch.ts'
 import type { Condition, PlannedCase, PlannedStep } from './suite/plan-types.ts'
 
 type StepOf<Name extends PlannedStep['action']> = Extract<PlannedStep, { action: Name }>
@@ -216,9 +217,14 @@ export class CaseRun {
     for (const inner of step.meanwhile) await this.step(inner)
   }
 
+  private get stretch(): number {
+    return this.site.site.stretch ?? 1
+  }
+
   private streamOf(step: StepOf<'send'>, pod: string): StreamSpec {
     const name = step.pods.length > 1 ? `${step.id}/${pod}` : step.id
-    return this.site.fill(pod, { ...step.stream, number: this.recorder.nextStreamNumber(), name })
+    const spec = step.meanwhile.length > 0 ? stretched(step.stream, this.stretch) : step.stream
+    return this.site.fill(pod, { ...spec, number: this.recorder.nextStreamNumber(), name })
   }
 
   /** Pods that some `delivered` of this case expects the stream at: they get the unicast control. */
@@ -286,7 +292,7 @@ export class CaseRun {
   private wait(step: StepOf<'wait'>): Promise<Outcome> {
     const { until: condition } = step
     const { slowness, waitMs = Number.POSITIVE_INFINITY } = this.patience
-    const allowedMs = step.timeoutMs * slowness
+    const allowedMs = step.timeoutMs * slowness * (condition.until === 'sent' ? this.stretch : 1)
     const timeoutMs = OF_NO_SUT.has(condition.until) ? allowedMs : Math.min(allowedMs, waitMs)
     switch (condition.until) {
       case 'delivered':
@@ -325,8 +331,15 @@ export class CaseRun {
   }
 
   private async waitUntil(condition: WaitableCondition, limitMs: number): Promise<Outcome> {
+    const sentAlready = condition.until === 'sent' ? this.sentFrames(condition.stream) : 0
     const held = await this.recorder.until(this.conditionOf(condition), limitMs, this.stop)
-    return held ? DONE : { ok: false, detail: `${condition.until} did not come true within ${limitMs} ms` }
+    if (!held) return { ok: false, detail: `${condition.until} did not come true within ${limitMs} ms` }
+    if (condition.until !== 'sent' || this.stretch === 1 || sentAlready < condition.frames) return DONE
+    const { frames, stream } = condition
+    return {
+      ok: false,
+      detail: `the steps before took longer than ${frames} frames of ${stream}: it was at ${sentAlready}`,
+    }
   }
 
   /** Frames are counted from the start of the case: what is waited for may come while something else is. */

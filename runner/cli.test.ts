@@ -12,7 +12,8 @@ import { Interrupted, type Io } from './io.ts'
 const test = suite('cli')
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const COMMANDS = 'run judge check list explain faults send join capture decrypt netflow lab mcast cni probe'.split(' ')
+const COMMANDS =
+  'run judge check list explain faults send join capture decrypt netflow lab mcast cni probe agent'.split(' ')
 
 /** A command line in process: its exit code and everything it wrote. */
 async function invoke(line: string, signal = new AbortController().signal) {

@@ -39,6 +39,7 @@ const COMMANDS: Loaders = {
   mcast: async () => (await import('./commands/mcast.ts')).mcastCommand,
   cni: async () => (await import('./commands/cni.ts')).cniCommand,
   probe: async () => (await import('./commands/probe.ts')).probeCommand,
+  agent: async () => (await import('./commands/agent.ts')).agentCommand,
 }
 
 async function runNamed<Name extends keyof CommandOptions>(

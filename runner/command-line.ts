@@ -50,7 +50,18 @@ export function commandLine(io: Io, dispatch: Dispatch): Command {
       getErrHelpWidth: () => io.stdout.columns ?? 100,
     })
   for (const add of [addRun, addJudge, addCheck, addList, addExplain, addFaults]) add(program, dispatch)
-  for (const add of [addSend, addJoin, addCapture, addDecrypt, addNetflow, addLab, addMcast, addCni, addProbe])
+  for (const add of [
+    addSend,
+    addJoin,
+    addCapture,
+    addDecrypt,
+    addNetflow,
+    addLab,
+    addMcast,
+    addCni,
+    addProbe,
+    addAgent,
+  ])
     add(program, dispatch)
   return withExamples(
     program,
@@ -384,6 +395,15 @@ function addCni(program: Command, dispatch: Dispatch): void {
     'castproof cni faults wrong-group-mac',
     'castproof cni faults',
   ])
+}
+
+/** Not for people: what it speaks is in runner/agent/protocol.ts. */
+function addAgent(program: Command, dispatch: Dispatch): void {
+  const command = program
+    .command('agent')
+    .description('the far end of a command prefix: targets exec and kubernetes start it where their hosts are')
+    .action(() => dispatch('agent', {}))
+  withExamples(command, ['castproof agent', 'ssh n1 castproof agent', 'ip netns exec rx castproof agent'])
 }
 
 function addProbe(program: Command, dispatch: Dispatch): void {

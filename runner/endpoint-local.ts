@@ -58,6 +58,12 @@ export class LocalEndpoint implements Endpoint {
     }
   }
 
+  /** Before a host goes that others go on without: what it reported is taken back. */
+  async leaveAll(): Promise<void> {
+    this.sockets?.close()
+    for (const emulator of this.emulators.values()) emulator.leaveAll()
+  }
+
   /** A frame that came in at the pod: queries and others' reports reach the emulated hosts. */
   heard(frame: Uint8Array): void {
     for (const emulator of this.emulators.values()) emulator.receive(frame)

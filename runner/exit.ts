@@ -39,11 +39,14 @@ export function explainError(error: unknown): Explained {
 /** What a network that is taken apart under a program answers; like a limit of the SUT, a suite may bring it about. */
 const CIRCUMSTANCES = new Set(['ENETDOWN', 'ENETUNREACH', 'EHOSTUNREACH', 'ENODEV', 'ENXIO', 'ENOBUFS'])
 
+/** Errors that say what the SUT, or whoever keeps it, answered or no longer answers. */
+const ANSWERS = new Set(['GroupLimitError', 'AgentLost', 'CommandFailed'])
+
 /** Whether an error that ended one case says that castproof is broken, and not the machine, the suite or the network. */
 export function isBug(error: unknown): boolean {
   return severalIn(error).some(one => {
-    const { code = '', name } = (one ?? {}) as { code?: string; name?: string }
-    const refused = name === 'GroupLimitError' || CIRCUMSTANCES.has(code)
+    const { code = '', name = '' } = (one ?? {}) as { code?: string; name?: string }
+    const refused = ANSWERS.has(name) || CIRCUMSTANCES.has(code)
     return !refused && explainOne(one).exitCode === EXIT.bug
   })
 }

@@ -1,7 +1,9 @@
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 
 /** All that a command may touch of the process it runs in, so that tests call commands in process. */
 export interface Io {
+  /** Left out: nothing comes in. */
+  stdin?: Readable
   stdout: Writable & { isTTY?: boolean; columns?: number; rows?: number }
   stderr: Writable & { isTTY?: boolean }
   env: Record<string, string | undefined>

@@ -20,5 +20,5 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 // Loaded once signals are heard.
 const { cli } = await import('./cli.ts')
-const { stdout, stderr, env } = process
-process.exit(await cli(process.argv.slice(2), { stdout, stderr, env, cwd: process.cwd(), signal: stop.signal }))
+const { stdin, stdout, stderr, env } = process
+process.exit(await cli(process.argv.slice(2), { stdin, stdout, stderr, env, cwd: process.cwd(), signal: stop.signal }))

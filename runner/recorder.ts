@@ -135,8 +135,9 @@ export class Recorder {
 
   private async stopTap(tap: SiteTap): Promise<TapFile> {
     const { received, dropped, interfaces } = await tap.close()
-    this.observe({ kind: 'tap', file: tap.file, received, dropped })
-    return { file: tap.file, interfaces }
+    if (received !== undefined && dropped !== undefined)
+      this.observe({ kind: 'tap', file: tap.file, received, dropped })
+    return { file: tap.file, interfaces, ...(tap.clock === undefined ? {} : { clock: tap.clock }) }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -147,6 +148,7 @@ export class Recorder {
 export interface TapFile {
   file: string
   interfaces: string[]
+  clock?: string
 }
 
 type Condition = () => boolean | Promise<boolean>

@@ -64,8 +64,22 @@ export interface StageRecord {
   sandbox?: { kind: 'host' | 'vm'; kernel: string }
   site: SiteMap
   taps: TapRecord[]
+  /** Clocks of this bring-up other than the runner's. */
+  clocks?: ClockRecord[]
   /** Relative to the run directory: `keys/reference-1.yaml`, the throw-away keys of a bundled target (docs/encryption.md). */
   keys?: string
+}
+
+/**
+ * A clock of another kernel: how much more it showed than the runner's at two of its moments, between which it is taken to go evenly,
+ * and how far off that may be. Hosts on one kernel have one clock.
+ */
+export interface ClockRecord {
+  name: string
+  /** CLOCK_REALTIME nanoseconds, decimal. */
+  first: { tNs: string; aheadNs: string }
+  last: { tNs: string; aheadNs: string }
+  uncertaintyNs: number
 }
 
 export interface TapRecord {
@@ -74,6 +88,8 @@ export interface TapRecord {
   sha256: string
   /** Tap names by interface id: `n1/eth0`. */
   interfaces: string[]
+  /** The clock that its times are of, by name; left out: the runner's. */
+  clock?: string
 }
 
 export interface RunFiles {

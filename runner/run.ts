@@ -16,6 +16,7 @@ import { bugText, fileSha256, LAYOUT, type RunRecord, type StageRecord } from '.
 import type { Sandbox } from './sandbox/sandbox.ts'
 import type { Counts, Listener, StageJob } from './stage-record.ts'
 import type { Plan, PlannedCase, Stage } from './suite/plan-types.ts'
+import { topologyOf } from './target/requirements.ts'
 import type { Target } from './target/target.ts'
 import { castproofVersion } from './version.ts'
 import type { Waiver } from './waivers.ts'
@@ -47,7 +48,7 @@ export interface RunWanted {
 export async function run(wanted: RunWanted, progress: Progress, stop: AbortSignal): Promise<RunResult> {
   const recording = new RunRecording(wanted, progress, stop)
   const startMs = performance.now()
-  for (const stage of wanted.plan.stages) await recording.stage(stage, 1)
+  for (const stage of wanted.plan.stages.filter(stage => runnable(stage, wanted))) await recording.stage(stage, 1)
   let result = recording.judge(startMs)
   for (let attempt = 2; wanted.retry && attempt <= MAX_ATTEMPTS; attempt++) {
     const again = stagesAgain(wanted.plan, result)
@@ -58,6 +59,11 @@ export async function run(wanted: RunWanted, progress: Progress, stop: AbortSign
   for (const decided of result.cases) progress.caseFinished(decided)
   progress.runFinished(result)
   return result
+}
+
+/** A stage with nothing but skips is not brought up. */
+function runnable(stage: Stage, { skipped }: RunWanted): boolean {
+  return stage.cases.some(item => skipped[caseKey(stage.target, item.id)] === undefined)
 }
 
 /** Stages with just the cases that were inconclusive there. */
@@ -147,7 +153,7 @@ class RunRecording {
       nodes: nodes.length,
       pods: pods.length,
     })
-    const { site, version, taps, counts } = await sandbox.record(
+    const { site, version, taps, clocks, counts } = await sandbox.record(
       this.job(stage, attempt),
       this.listener(attempt),
       this.stop,
@@ -160,6 +166,7 @@ class RunRecording {
       attempt,
       sandbox: { kind: sandbox.kind, kernel: sandbox.kernel },
       site,
+      ...(clocks === undefined ? {} : { clocks }),
       taps: taps.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) })),
     })
     // A stage that has ended can be judged, whatever becomes of the run.
@@ -169,11 +176,9 @@ class RunRecording {
 
   private job(stage: Stage, attempt: number): StageJob {
     const { directory, jobs, faults, patience = PATIENT } = this.wanted
+    const cases = stage.cases.filter(item => this.wanted.skipped[caseKey(stage.target, item.id)] === undefined)
     return {
-      stage: {
-        ...stage,
-        cases: stage.cases.filter(item => this.wanted.skipped[caseKey(stage.target, item.id)] === undefined),
-      },
+      stage: { ...stage, cases, topology: topologyOf(stage, cases) },
       attempt,
       directory,
       runId: this.record.runId,

@@ -7,6 +7,7 @@ import { VXLAN_PORT } from '../generators/wire/vxlan.ts'
 import type { Seen, SeenEsp, Sent, SentStream } from './check/check.ts'
 import type { Observation } from './observation.ts'
 import type { RunFiles, StageRecord } from './run-directory.ts'
+import { StageClocks } from './stage-clocks.ts'
 import type { PlannedCase } from './suite/plan-types.ts'
 
 /** What one bring-up of a stage left, opened for judging; hands each case its own view of it. */
@@ -18,6 +19,7 @@ export class StageEvidence {
   private readonly sentFile: SentFile
   private readonly observations: readonly Observation[]
   private readonly taps: ReadonlyMap<string, number>
+  private readonly clocks: StageClocks
   private readonly droppedByFile = new Map<string, number>()
   private readonly troubleByFile = new Map<string, string>()
 
@@ -26,9 +28,12 @@ export class StageEvidence {
     this.sentFile = sentFile
     this.observations = files.observations.filter(o => o.stage === record.name)
     const present = record.taps.map(tap => tap.file).filter(file => !files.missing.includes(file))
+    this.clocks = new StageClocks(record.clocks ?? [], sentFile.baseNs)
+    const clockOf = new Map(record.taps.map(tap => [tap.file, tap.clock]))
     const opened = openLedger(files.directory, present, {
       runId: files.run.runId,
       baseNs: sentFile.baseNs,
+      runnerNs: (file, ns) => this.clocks.runnerNs(clockOf.get(file), ns),
       vxlanPorts: [record.site.overlay?.udpPort ?? VXLAN_PORT, VXLAN_PORT],
       ...(keys && { keys }),
     })
@@ -71,6 +76,8 @@ export class StageEvidence {
       if (o.kind === 'step') stepTimes.set(`${o.phase} ${o.step}`, Number(BigInt(o.tNs) - this.recording.baseNs))
     }
     const fileOf = (name: string) => this.recording.taps[this.taps.get(name) ?? -1]?.file ?? ''
+    const clockOfTap = (name: string) => this.record.taps.find(tap => tap.file === fileOf(name))?.clock
+    const clockOfPod = (name: string) => this.record.site.pods.find(pod => pod.name === name)?.clock
     return {
       recording: this.recording,
       ledger: this.ledger,
@@ -80,6 +87,8 @@ export class StageEvidence {
       plan: planned,
       tapIndex: name => this.taps.get(name) ?? -1,
       stepTimeNs: (step, phase) => stepTimes.get(`${phase} ${step}`),
+      clockErrorNs: ({ taps = [], pods = [], runner = false }) =>
+        this.clocks.errorNs([...taps.map(clockOfTap), ...pods.map(clockOfPod), ...(runner ? [undefined] : [])]),
       tapDropped: name => this.droppedByFile.get(fileOf(name)) ?? 0,
       tapTrouble: name => this.troubleByFile.get(fileOf(name)),
     }
@@ -100,7 +109,13 @@ export class StageEvidence {
   /** Undefined when nothing of it was handed to the kernel. */
   private stream(told: Observation & { kind: 'stream' }): SentStream | undefined {
     const log = this.sentFile.byNumber(told.number)
-    return log && log.count > 0 ? sentStream(log, told) : undefined
+    if (!log || log.count === 0) return undefined
+    const clock = this.record.site.pods.find(pod => pod.name === told.pod)?.clock
+    const timing = {
+      runnerNs: (ns: number) => this.clocks.runnerNs(clock, ns),
+      errorNs: this.clocks.errorNs([clock, undefined]),
+    }
+    return sentStream(log, told, timing)
   }
 
   close(): void {
@@ -108,7 +123,11 @@ export class StageEvidence {
   }
 }
 
-function sentStream(log: SentStreamLog, told: Observation & { kind: 'stream' }): SentStream {
+function sentStream(
+  log: SentStreamLog,
+  told: Observation & { kind: 'stream' },
+  { runnerNs, errorNs }: { runnerNs: (ns: number) => number; errorNs: number },
+): SentStream {
   return {
     number: log.number,
     name: told.name,
@@ -117,7 +136,8 @@ function sentStream(log: SentStreamLog, told: Observation & { kind: 'stream' }):
     ...(told.of !== undefined && { of: told.of }),
     spec: { ...log.spec, firstSequence: log.sequence(0) },
     count: log.count,
-    timeNs: k => log.timeNs(k),
+    timeNs: k => runnerNs(log.timeNs(k)),
+    clockErrorNs: errorNs,
     frames: k => log.frames(k),
   }
 }

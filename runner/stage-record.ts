@@ -6,7 +6,7 @@ import type { Progress } from '../reports/progress.ts'
 import type { SiteMap } from './check/check.ts'
 import type { Patience } from './patience.ts'
 import { StreamNumbers, type TapFile } from './recorder.ts'
-import { LAYOUT } from './run-directory.ts'
+import { type ClockRecord, LAYOUT } from './run-directory.ts'
 import { runStage } from './stage-run.ts'
 import type { Stage } from './suite/plan-types.ts'
 import type { Site } from './target/target.ts'
@@ -39,6 +39,7 @@ export interface StageOutcome {
   /** Of the SUT, if it has one. */
   version?: string
   taps: TapFile[]
+  clocks?: ClockRecord[]
   counts: Counts
 }
 
@@ -66,7 +67,15 @@ export async function recordStage(
     const context = { directory, jobs, patience, attempt, run, sent, streams, stop, ...listener, bug }
     const taps = await runStage(stage, site, context)
     const version = site.version === undefined ? {} : { version: site.version }
-    return { site: site.map, ...version, taps, counts: { streamNumber: streams.last, sentStreams: sent.streams } }
+    const clocks = (await site.clocks?.()) ?? []
+    const others = clocks.length === 0 ? {} : { clocks }
+    return {
+      site: site.map,
+      ...version,
+      taps,
+      ...others,
+      counts: { streamNumber: streams.last, sentStreams: sent.streams },
+    }
   } finally {
     sent.close()
   }

@@ -33,7 +33,8 @@ export interface StageContext {
 export async function runStage(stage: Stage, site: Site, context: StageContext): Promise<TapFile[]> {
   const { directory, sent, streams, patience, stop } = context
   await using recorder = new Recorder(directory, stage.name, sent, streams)
-  recorder.start(await site.openTaps(directory, context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name))
+  const prefix = context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name
+  recorder.start(await site.openTaps({ directory, prefix, runId: context.run.runId }))
   const stageSite = new StageSite(site, recorder, context.run)
   const fences = new Fences(stageSite, recorder, patience)
   const unguarded = await fences.raise(stop)

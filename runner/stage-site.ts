@@ -1,6 +1,6 @@
 import { compile } from '../generators/stream.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
-import { isMulticast } from '../generators/wire/address.ts'
+import { formatIpv4, isMulticast } from '../generators/wire/address.ts'
 import type { PodSite, SiteMap } from './check/check.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { StreamRole } from './observation.ts'
@@ -111,7 +111,8 @@ export class StageSite {
     const pod = this.podSite(sender)
     const dst = spec.frame.ipv4?.dst
     const unicast = dst !== undefined && !isMulticast(dst)
-    const nextHop = this.map.nodes.find(node => node.address === dst)?.mac ?? pod.gatewayMac
+    const known = dst === undefined ? undefined : pod.nextHops?.[formatIpv4(dst)]
+    const nextHop = known ?? this.map.nodes.find(node => node.address === dst)?.mac ?? pod.gatewayMac
     const gateway = unicast && nextHop !== undefined ? { dst: nextHop } : {}
     const frame = {
       ...spec.frame,

@@ -98,6 +98,16 @@ export function pinThread(cpu: number): void {
   schedSetaffinity(0, mask.length, mask)
 }
 
+/** As `pinThread`, on a CPU that this process may use: in a container number 0 need not be one. */
+export function pinThreadAnywhere(choice: number): void {
+  const mask = Buffer.alloc(128)
+  schedGetaffinity(0, mask.length, mask)
+  const allowed = [...mask].flatMap((byte, i) =>
+    [0, 1, 2, 3, 4, 5, 6, 7].filter(bit => byte & (1 << bit)).map(bit => 8 * i + bit),
+  )
+  pinThread(allowed[choice % allowed.length] ?? 0)
+}
+
 const MFD_CLOEXEC = 1
 
 /** A file that no folder names: others reach it as /proc/PID/fd/N, and it is gone when it is closed. */

@@ -49,8 +49,10 @@ export interface SentStream {
   spec: StreamSpec
   /** Frames handed to the kernel: sequences firstSequence … firstSequence + count - 1. */
   count: number
-  /** CLOCK_REALTIME ns since the recording's baseNs when sequence index k was handed over. */
+  /** Of the runner's clock: ns since the recording's baseNs when sequence index k was handed over. */
   timeNs(k: number): number
+  /** How far those may be off against times of the runner itself: 0 for a sender with the same clock. */
+  clockErrorNs: number
   /** The bytes of sequence index k, rebuilt from template and slots; fragments in the order sent. */
   frames(k: number): Uint8Array[]
 }
@@ -89,6 +91,10 @@ export interface PodSite {
   gatewayMac?: number
   podTap: string
   nodeTap: string
+  /** Where unicast frames to an address go first, by dotted address, where it is not the gateway for all. */
+  nextHops?: Record<string, number>
+  /** The clock of what it sends, by name; left out: the runner's. */
+  clock?: string
 }
 
 /** Where things stand: pods, nodes and their taps. */
@@ -128,6 +134,8 @@ export interface Seen {
   tapIndex(name: string): number
   /** When a step started or ended, ns since baseNs; undefined if it never did. */
   stepTimeNs(step: string, phase: 'start' | 'end'): number | undefined
+  /** How far times of these may be off against each other: 0 where all are of one clock. */
+  clockErrorNs(of: { taps?: readonly string[]; pods?: readonly string[]; runner?: boolean }): number
   /** Frames that the tap's ring lost; any loss makes absence and exactness there inconclusive. */
   tapDropped(name: string): number
   /** Why the tap's file does not hold all that passed (it ends early, it cannot be read), in one line. */

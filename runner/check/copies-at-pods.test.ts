@@ -156,6 +156,18 @@ test('latency: recorded always, a bound fails only where it is enforced', () => 
   assert.is(bound.message, 'latency of s1 at far: expected at most 0.003 ms, saw 0.005 ms')
 })
 
+test('latency: between two clocks a bound is broken only by more than they may be off', () => {
+  const scenario = new Scenario()
+  scenario.sendWhole('s1', ['rx', 'far'])
+  const judge = (clockErrorNs: number) => {
+    scenario.clockErrorNs = clockErrorNs
+    return latency.judge({ ...latencyWant, enforced: true }, scenario.sent, scenario.seen)
+  }
+  assert.is(judge(2000).message, 'latency of s1 at far: expected at most 0.003 ms, saw 0.005 +- 0.002 ms')
+  assert.is(judge(2500).status, 'pass')
+  assert.is(judge(2500).measurements?.['latencyClockErrorUs'], 2.5)
+})
+
 test('latency: a stepped clock, no copy, no stimulus are inconclusive', () => {
   const spoil: ((s: Scenario) => void)[] = [
     s => s.observe({ kind: 'clock', stepNs: '5000000' }),

@@ -15,7 +15,8 @@ export function changeNs(seen: Seen, id: string, pod: PodSite): { ns: number; fr
   if (startNs === undefined || !step) return undefined
   if (step.action !== 'join' && step.action !== 'leave') return { ns: startNs }
   const groups = step.groups ?? [step.group]
-  const where = { tap: seen.tapIndex(pod.nodeTap), direction: DIRECTION.in, afterNs: startNs, beforeNs: Infinity }
+  const afterNs = startNs - seen.clockErrorNs({ taps: [pod.nodeTap], runner: true })
+  const where = { tap: seen.tapIndex(pod.nodeTap), direction: DIRECTION.in, afterNs, beforeNs: Infinity }
   for (const frame of igmpFrames(seen.recording, where)) {
     const bytes = seen.recording.bytes(frame)
     const place = igmpIn(bytes)

@@ -50,7 +50,7 @@ function ofPod(want: JoinDelayWant, stream: SentStream, pod: PodSite, seen: Seen
   }
   const us = (first.ns - change.ns) / 1000
   delaysUs.push(us)
-  const over = overBound(want, us)
+  const over = overBound(want, us, seen.clockErrorNs({ taps: [pod.nodeTap, pod.podTap] }))
   if (!over) return pass()
   const frames: FrameNote[] = [
     { frame: first.frame, note: `first copy at ${pod.podTap}, ${us.toFixed(1)} us after the report` },

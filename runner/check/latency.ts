@@ -1,11 +1,11 @@
 import { DIRECTION } from '../../captures/record.ts'
 import type { LatencyWant } from '../suite/expectations.ts'
-import type { Check, Seen, Verdict } from './check.ts'
+import type { Check, PodSite, Seen, Sent, Verdict } from './check.ts'
 import { sightingsIn } from './copies.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { podOf } from './places.ts'
 import { eachPair, type Pair } from './receivers.ts'
-import { clockFault, figures, overBound } from './timing.ts'
+import { clockErrorFigure, clockFault, figures, overBound } from './timing.ts'
 import type { Selection } from './window.ts'
 
 /** Kernel receive stamp at the pod end minus that at the node end of the sender's veth (RFC 1242 §3.8, store and forward). */
@@ -18,7 +18,8 @@ export const latency: Check<LatencyWant> = {
     const findings = eachPair(want, want.to, sent, seen, pair => atPod(want, pair, seen, all))
     const clock = clockFault(seen)
     if (clock) findings.push(inconclusive(`latency of ${want.stream}: ${clock}`))
-    const measurements = figures('latency', together(all))
+    const clockErrorNs = worstClockErrorNs(want, sent, seen)
+    const measurements = { ...figures('latency', together(all)), ...clockErrorFigure('latency', clockErrorNs) }
     const verdict = conclude(findings, `latency of ${want.stream}: ${summary(measurements)}`)
     return { ...verdict, measurements }
   },
@@ -50,7 +51,7 @@ function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen
   }
   if (slowest < 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: no latency to measure`)
   all.push(delaysUs.subarray(0, copies))
-  const over = overBound(want, worstUs)
+  const over = overBound(want, worstUs, clockErrorOf(seen, stream.pod, pod))
   if (!over) return pass()
   const note = `${stream.name} ${seen.ledger.sequence(slowest)} took ${worstUs.toFixed(1)} us`
   return {
@@ -58,6 +59,20 @@ function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen
     message: `latency of ${stream.name} at ${pod.name}: ${over}`,
     frames: [{ frame: seen.ledger.frame(slowest), note }],
   }
+}
+
+function clockErrorOf(seen: Seen, sender: string, receiver: PodSite): number {
+  return seen.clockErrorNs({ taps: [podOf(seen, sender)?.nodeTap ?? '', receiver.podTap] })
+}
+
+function worstClockErrorNs(want: LatencyWant, sent: Sent, seen: Seen): number {
+  const errors = sent.of(want.stream).flatMap(stream =>
+    want.to.map(name => {
+      const pod = podOf(seen, name)
+      return pod ? clockErrorOf(seen, stream.pod, pod) : 0
+    }),
+  )
+  return Math.max(0, ...errors)
 }
 
 function sightingCount(seen: Seen, stream: number, tap: string): number {

@@ -45,7 +45,7 @@ function ofPod(want: LeaveDelayWant, stream: SentStream, pod: PodSite, seen: See
   const last = copies.at(-1) as { ns: number; frame: number }
   const frames: FrameNote[] = [{ frame: last.frame, note: `last copy at ${pod.podTap}` }]
   if (change.frame !== undefined) frames.unshift({ frame: change.frame, note: `leave of ${pod.name}` })
-  const after = framesSentAfter(stream, last.ns)
+  const after = framesSentAfter(stream, last.ns - seen.clockErrorNs({ taps: [pod.podTap], pods: [stream.pod] }))
   if (after < FRAMES_AFTER) {
     const message = `expected ${stream.name} to stop at ${pod.name} after its leave, saw it to the end`
     const soon = endsTooSoon(want, stream, change.ns)
@@ -53,7 +53,7 @@ function ofPod(want: LeaveDelayWant, stream: SentStream, pod: PodSite, seen: See
   }
   const us = Math.max(0, last.ns - change.ns) / 1000
   delaysUs.push(us)
-  const over = overBound(want, us)
+  const over = overBound(want, us, seen.clockErrorNs({ taps: [pod.nodeTap, pod.podTap] }))
   return over ? { status: 'fail', message: `leave delay of ${pod.name}: ${over}`, frames } : pass()
 }
 

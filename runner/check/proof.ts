@@ -59,7 +59,10 @@ export function closedAtNode(
   return { reason: `no guard datagram passed ${place.tap} (${place.direction}) after ${stream.name}` }
 }
 
-/** Frames of a guard stream that were sent after the stream's last frame, seen at the tap. */
+/**
+ * Frames of a guard stream that were sent after the stream's last frame, seen at the tap. A guard is only ever sent after the
+ * stream: where two clocks cannot tell, they do not say otherwise.
+ */
 export function guardPassed(
   seen: Seen,
   sent: Sent,
@@ -70,11 +73,13 @@ export function guardPassed(
 ): boolean {
   if (tap < 0) return false
   const lastNs = stream.count === 0 ? -Infinity : stream.timeNs(stream.count - 1)
+  const atTapNs = lastNs - seen.clockErrorNs({ taps: [seen.recording.taps[tap]?.name ?? ''], pods: [stream.pod] })
   return sent.serving(stream.number, role).some(guard => {
     const first = guard.spec.firstSequence ?? 0
+    const guardNs = lastNs - seen.clockErrorNs({ pods: [guard.pod, stream.pod] })
     for (const i of seen.ledger.sightings(tap, guard.number, direction)) {
       const k = seen.ledger.sequence(i) - first
-      if (k >= 0 && k < guard.count && guard.timeNs(k) >= lastNs && seen.ledger.timeNs(i) >= lastNs) return true
+      if (k >= 0 && k < guard.count && guard.timeNs(k) >= guardNs && seen.ledger.timeNs(i) >= atTapNs) return true
     }
     return false
   })
@@ -87,7 +92,7 @@ function goneAfter(seen: Seen, { stream, to }: Selection, pod: PodSite): boolean
     const killed = step.action === 'kill' && step.pods.includes(pod.name)
     const unplugged = step.action === 'link' && step.pod === pod.name && !step.up
     const endNs = seen.stepTimeNs(step.id, 'end')
-    return (killed || unplugged) && endNs !== undefined && endNs >= lastNs
+    return (killed || unplugged) && endNs !== undefined && endNs >= lastNs + stream.clockErrorNs
   })
 }
 

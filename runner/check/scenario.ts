@@ -77,6 +77,8 @@ export class Scenario {
   readonly expect: PlannedExpectation[] = []
   readonly steps: PlannedStep[] = []
   readonly dropped = new Map<string, number>()
+  /** As between hosts with clocks of their own; 0: one clock. */
+  clockErrorNs = 0
   readonly trouble = new Map<string, string>()
   readonly withoutTap = new Set<string>()
   /** A keys file for the run directory. */
@@ -245,6 +247,7 @@ export class Scenario {
       count,
       ...(options.of && { of: options.of.number }),
       timeNs,
+      clockErrorNs: this.clockErrorNs,
       frames: k =>
         rebuildFrames(
           compiled.variants[compiled.variantOf(k)] ?? [],
@@ -373,6 +376,7 @@ export class Scenario {
       plan: this.plan(),
       tapIndex: name => taps.indexOf(name),
       stepTimeNs: stepTime,
+      clockErrorNs: () => this.clockErrorNs,
       tapDropped: name => this.dropped.get(name) ?? 0,
       tapTrouble: name => this.trouble.get(name),
     }

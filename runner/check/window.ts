@@ -37,9 +37,10 @@ export function selectionsOf(want: StreamWant, sent: Sent, seen: Seen): Selectio
     .map(stream => select(stream, interval))
 }
 
+/** Frames that may have been sent on the other side of the window's edge, for all that two clocks tell, are left out. */
 export function select(stream: SentStream, interval: Interval): Selection {
-  const from = firstIndexAtOrAfter(stream, interval.afterNs)
-  return { stream, from, to: Math.max(from, firstIndexAtOrAfter(stream, interval.beforeNs)) }
+  const from = firstIndexAtOrAfter(stream, interval.afterNs + stream.clockErrorNs)
+  return { stream, from, to: Math.max(from, firstIndexAtOrAfter(stream, interval.beforeNs - stream.clockErrorNs)) }
 }
 
 /** Why an expectation has nothing to judge, for the message. */

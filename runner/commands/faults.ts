@@ -65,7 +65,7 @@ async function matrixOf(
     partial: options.fault.length > 0,
     directory,
     jobs: DEFAULT_JOBS,
-    skipped: await skipsOf(plan),
+    skipped: await skipsOf(plan, new Map([[target.name, target]]), io.signal),
     sandboxOf: (): Sandbox => sandbox,
     waivers: waiversFor([target.name], {}, io),
     onRow,

@@ -154,6 +154,9 @@ export interface ProbeOptions {
   json: boolean
 }
 
+/** What an agent is to do comes through its standard input. */
+export type AgentOptions = Record<string, never>
+
 /** Every command of castproof and what it is given. */
 export interface CommandOptions {
   run: RunOptions
@@ -171,4 +174,5 @@ export interface CommandOptions {
   mcast: McastOptions
   cni: CniOptions
   probe: ProbeOptions
+  agent: AgentOptions
 }

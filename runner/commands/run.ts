@@ -14,8 +14,8 @@ import { EndedEarly, type Io, printLine } from '../io.ts'
 import { readKeysFile } from '../ipsec/keys-file.ts'
 import type { KeptSite } from '../lab/kept-site.ts'
 import { removeLeftovers } from '../lab/registry.ts'
-import { run } from '../run.ts'
-import { HostSandbox, type SiteOf } from '../sandbox/host.ts'
+import { type RunWanted, run } from '../run.ts'
+import { freshSites, HostSandbox, type SiteOf } from '../sandbox/host.ts'
 import { suiteOf } from '../sandbox/kernel.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { VmSandbox } from '../sandbox/vm.ts'
@@ -67,43 +67,66 @@ export async function runWithSite(
   requireKernelName(options)
   const faults = faultNames(options.fault)
   const asked = options.target.length > 0
-  const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(named))
+  const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(text => named(text, io.cwd)))
   const plan = await planOf(options, [...wanted.keys()], io)
   refuseFolders(options, io)
   const targets = asked ? wanted : usedBy(plan, wanted)
   const waivers = waiversFor([...targets.keys()], options, io)
+  for (const target of targets.values()) refuseElsewhere(target, options)
   const lacking = options.sandbox === 'vm' ? new Map<string, string>() : await lackingTargets(targets, asked)
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
   keepSenderOnOneCpu()
-  const jobs = options.jobs ?? DEFAULT_JOBS
-  const keys = options.keys === undefined ? undefined : readKeysFile(resolve(io.cwd, options.keys), options.keys)
-  const skipped = { ...(await skipsOf(plan)), ...casesOf(plan, lacking) }
-  const exitCodes: number[] = []
-  for (let turn = 1; turn <= options.repeat; turn++) {
-    const directory = runDirectory(options, turn, io)
-    if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
-    const progress = both(consoleProgress(io.stdout, { env: io.env, quiet: options.quiet }), watching)
-    makeFolder(directory)
-    const last = turn === options.repeat ? plan.stages.at(-1) : undefined
-    const sandbox = await sandboxFor(
-      options,
-      directory,
-      io,
-      kept && (stage => kept.lend(stage, stage.name === last?.name)),
-    )
-    const known = { faults, waivers, skipped, ...(keys && { keys }) }
-    const parts = { plan, directory, targets, jobs, retry: true, ...known, sandboxOf: () => sandbox }
-    try {
-      const result = await run(parts, progress, io.signal).catch((error: unknown) => {
-        throw new AggregateError([error, new EndedEarly(directory)])
-      })
-      await writeReports(result, options, io)
-      exitCodes.push(result.exitCode)
-    } finally {
-      await sandbox.close()
-    }
+  try {
+    const keys = options.keys === undefined ? undefined : readKeysFile(resolve(io.cwd, options.keys), options.keys)
+    const skipped = { ...(await skipsOf(plan, targets, io.signal)), ...casesOf(plan, lacking) }
+    const exitCodes: number[] = []
+    for (let turn = 1; turn <= options.repeat; turn++)
+      exitCodes.push(
+        await runOnce({ plan, targets, faults, waivers, skipped, ...(keys && { keys }) }, options, turn, io, {
+          kept,
+          watching,
+        }),
+      )
+    return strongestExit(...exitCodes)
+  } finally {
+    for (const target of targets.values()) await target.close?.()
   }
-  return strongestExit(...exitCodes)
+}
+
+/** What is asked of a target that this machine does not bring up itself. */
+function refuseElsewhere(target: Target, { keep, fault, sandbox }: RunOptions): void {
+  if (!target.close) return
+  const given = [keep && '--keep', fault.length > 0 && '--fault', sandbox === 'vm' && '--sandbox vm'].find(Boolean)
+  if (given)
+    throw new UserError('not-elsewhere', `${given} is for targets that castproof brings up, not for ${target.name}`)
+}
+
+async function runOnce(
+  wanted: Pick<RunWanted, 'plan' | 'targets' | 'faults' | 'waivers' | 'skipped' | 'keys'>,
+  options: RunOptions,
+  turn: number,
+  io: Io,
+  { kept, watching }: { kept: KeptSite | undefined; watching: Progress },
+): Promise<number> {
+  const directory = runDirectory(options, turn, io)
+  if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
+  const progress = both(consoleProgress(io.stdout, { env: io.env, quiet: options.quiet }), watching)
+  makeFolder(directory)
+  const last = turn === options.repeat ? wanted.plan.stages.at(-1) : undefined
+  const siteOf: SiteOf = kept
+    ? stage => kept.lend(stage, stage.name === last?.name)
+    : freshSites(name => wanted.targets.get(name) ?? targetNamed(name))
+  const sandbox = await sandboxFor(options, directory, io, siteOf)
+  const parts = { ...wanted, directory, jobs: options.jobs ?? DEFAULT_JOBS, retry: true, sandboxOf: () => sandbox }
+  try {
+    const result = await run(parts, progress, io.signal).catch((error: unknown) => {
+      throw new AggregateError([error, new EndedEarly(directory)])
+    })
+    await writeReports(result, options, io)
+    return result.exitCode
+  } finally {
+    await sandbox.close()
+  }
 }
 
 /** What comes with this machine's own programs; the others are for those who name them. */
@@ -155,7 +178,7 @@ function sandboxFor(
   { sandbox, kernel }: RunOptions,
   directory: string,
   io: Io,
-  siteOf?: SiteOf,
+  siteOf: SiteOf,
 ): Promise<Sandbox> | Sandbox {
   if (sandbox !== 'vm') return new HostSandbox(siteOf)
   return VmSandbox.prepare({ directory, stderr: io.stderr, ...(kernel === undefined ? {} : { kernel }) })
@@ -168,8 +191,8 @@ function refuseFolders({ out, junit, summary }: RunOptions, io: Io): void {
   if (summary !== undefined) makeFolder(dirname(resolve(io.cwd, summary)))
 }
 
-function named(text: string): [string, Target] {
-  const target = targetNamed(text)
+function named(text: string, cwd: string): [string, Target] {
+  const target = targetNamed(text, cwd)
   return [target.name, target]
 }
 

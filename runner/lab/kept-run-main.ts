@@ -27,7 +27,14 @@ const { KeptSite } = await import('./kept-site.ts')
 const { runWithSite } = await import('../commands/run.ts')
 const { explainError } = await import('../exit.ts')
 const stdout = Object.assign(through('stdout'), wanted.screen)
-const io: Io = { stdout, stderr: through('stderr'), env: process.env, cwd: wanted.cwd, signal: stop.signal }
+const io: Io = {
+  stdin: process.stdin,
+  stdout,
+  stderr: through('stderr'),
+  env: process.env,
+  cwd: wanted.cwd,
+  signal: stop.signal,
+}
 const kept = new KeptSite(wanted.id, wanted.options.fault, stop.signal)
 try {
   const exitCode = await runWithSite(wanted.options, io, kept)

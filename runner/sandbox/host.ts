@@ -2,7 +2,7 @@ import { release } from 'node:os'
 import { type Listener, recordStage, type StageJob, type StageOutcome } from '../stage-record.ts'
 import type { Stage } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
-import type { Site } from '../target/target.ts'
+import type { Site, Target } from '../target/target.ts'
 import type { Sandbox } from './sandbox.ts'
 
 /** What a stage does with its site: `done` in place of closing it, for the site may be wanted again. */
@@ -20,7 +20,7 @@ export class HostSandbox implements Sandbox {
   readonly description = 'host'
   readonly #siteOf: SiteOf
 
-  constructor(siteOf: SiteOf = freshSite) {
+  constructor(siteOf: SiteOf = freshSites()) {
     this.#siteOf = siteOf
   }
 
@@ -38,9 +38,12 @@ export class HostSandbox implements Sandbox {
   async close(): Promise<void> {}
 }
 
-async function freshSite(stage: Stage, faults: readonly string[], stop: AbortSignal): Promise<Lent> {
-  const site = await targetNamed(stage.target).bringUp(stage.topology, { faults }, stop)
-  return { site, done: () => site.close() }
+/** A site for each stage, gone with it. */
+export function freshSites(targetOf: (name: string) => Target = targetNamed): SiteOf {
+  return async (stage, faults, stop) => {
+    const site = await targetOf(stage.target).bringUp(stage.topology, { faults }, stop)
+    return { site, done: () => site.close() }
+  }
 }
 
 /** Sites that stay up between stages of the same name where they can: only the SUT's programs change with the faults. */

@@ -4,6 +4,9 @@ import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from '.
 import { didYouMean } from './suggest.ts'
 
 export const TARGETS = ['reference', 'bridge', 'host', 'router', 'kubernetes', 'exec'] as const
+/** What cases that name no target are for: pods on nodes, whoever joins them; their needs say the rest. */
+const ANY_NETWORK: (typeof TARGETS)[number][] = ['reference', 'exec', 'kubernetes']
+
 export const LEVELS = ['basic', 'core', 'extended', 'secure'] as const
 
 /** What a case may need and a target may lack; a target's probe answers for each (missing: skip with the reason). */
@@ -328,7 +331,7 @@ export function headerOf(given: Partial<z.output<typeof headerSchema>>, fallback
   return {
     suite,
     title: given.title ?? suite,
-    targets: given.targets ?? ['reference'],
+    targets: given.targets ?? ANY_NETWORK,
     needs: given.needs ?? [],
     covers: given.covers ?? [],
     level: given.level ?? 'core',

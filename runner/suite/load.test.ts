@@ -296,7 +296,7 @@ test('targets: what is not for this run is skipped with the reason', () => {
     [['bridge', 2]],
   )
   assert.is(plan.skipped.length, 9)
-  assert.is(plan.skipped[0]?.skipReason, 'for target reference; this run has bridge')
+  assert.is(plan.skipped[0]?.skipReason, 'for target reference, exec, kubernetes; this run has bridge')
 })
 
 test('filter', () => {

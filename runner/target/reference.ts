@@ -14,7 +14,7 @@ import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, UNDERLAY } from './be
 import { LocalTap } from './local-tap.ts'
 import { setDeviceUp } from './namespaces.ts'
 import type { SiteTap } from './site-tap.ts'
-import type { BringUpOptions, Site, Target } from './target.ts'
+import type { BringUpOptions, Site, TapsWanted, Target } from './target.ts'
 import { witnessCounters } from './witness.ts'
 
 /** Cilium's identity `world`: what its multicast puts into the VNI (facts of the founding walk-through). */
@@ -127,7 +127,7 @@ class ReferenceSite implements Site {
     return endpoint
   }
 
-  async openTaps(directory: string, prefix: string): Promise<SiteTap[]> {
+  async openTaps({ directory, prefix }: TapsWanted): Promise<SiteTap[]> {
     const places = new Map<Netns, { place: string; nameOf: (ifindex: number) => string | undefined }>()
     for (const node of this.bed.nodeList)
       places.set(node.ns, { place: node.name, nameOf: index => this.nodeTapName(node, index) })

@@ -1,17 +1,34 @@
+import { resolve } from 'node:path'
 import { UserError } from '../suite/errors.ts'
 import { didYouMean } from '../suite/suggest.ts'
+import { execTarget } from './exec.ts'
 import { reference } from './reference.ts'
 import { router } from './router.ts'
 import type { Target } from './target.ts'
 
-const TARGETS: readonly Target[] = [reference, router]
+/** Drivers by name; `file` is what `--target NAME:FILE` gives, a path relative to `cwd`. */
+const TARGETS: Readonly<Record<string, (file: string | undefined, cwd: string) => Target>> = {
+  reference: file => withoutFile(reference, file),
+  router: file => withoutFile(router, file),
+  exec: (file, cwd) => execTarget(resolve(cwd, requireFile(file)), file),
+}
 
-export const TARGET_NAMES: readonly string[] = TARGETS.map(target => target.name)
+export const TARGET_NAMES: readonly string[] = Object.keys(TARGETS)
 
-/** A driver by the name that `--target` gives, before any `:FILE`. */
-export function targetNamed(text: string): Target {
-  const name = text.split(':')[0] ?? text
-  const found = TARGETS.find(target => target.name === name)
-  if (found) return found
+/** A driver by what `--target` says: its name, and a file where it takes one. */
+export function targetNamed(text: string, cwd = process.cwd()): Target {
+  const [name = '', ...rest] = text.split(':')
+  const make = TARGETS[name]
+  if (make) return make(rest.length > 0 ? rest.join(':') : undefined, cwd)
   throw new UserError('unknown-target', `no target is called ${name}`, { hint: didYouMean(name, TARGET_NAMES) })
+}
+
+function withoutFile(target: Target, file: string | undefined): Target {
+  if (file === undefined) return target
+  throw new UserError('target-file', `target ${target.name} takes no file, found ${file}`)
+}
+
+function requireFile(file: string | undefined): string {
+  if (file !== undefined && file !== '') return file
+  throw new UserError('target-file', 'target exec needs its inventory', { hint: '--target exec:inventory.yaml' })
 }

@@ -1,6 +1,6 @@
 import { caseKey } from '../case-key.ts'
 import { type Capability, probe } from '../probe.ts'
-import type { Plan } from '../suite/plan-types.ts'
+import type { Plan, PlannedCase, Stage, Topology } from '../suite/plan-types.ts'
 import { Unsupported } from '../unsupported.ts'
 import type { Target } from './target.ts'
 
@@ -16,19 +16,37 @@ export async function requireTarget(target: Target): Promise<void> {
   })
 }
 
-/** Cases that need something this machine was probed for and lacks: caseKey → reason. */
-export async function skipsOf(plan: Plan): Promise<Record<string, string>> {
-  const cases = plan.stages.flatMap(({ target, cases }) =>
-    cases.filter(({ needs }) => needs.length > 0).map(({ id, needs }) => ({ key: caseKey(target, id), needs })),
-  )
-  if (cases.length === 0) return {}
-  const capabilities = new Map((await probe()).map(capability => [capability.name, capability]))
-  return Object.fromEntries(
-    cases.flatMap(({ key, needs }) => {
-      const lacking = needs.map(need => capabilities.get(need)).find(capability => capability && !capability.ok)
-      return lacking ? [[key, skipReason(lacking)]] : []
-    }),
-  )
+/** Cases that need something their target, or this machine, was found to lack: caseKey → reason. */
+export async function skipsOf(
+  plan: Plan,
+  targets: ReadonlyMap<string, Target>,
+  stop: AbortSignal,
+): Promise<Record<string, string>> {
+  const skips: Record<string, string> = {}
+  const machine = plan.stages.some(stage => stage.cases.some(item => item.needs.length > 0)) ? await probe() : []
+  for (const [name, target] of targets) {
+    const capabilities = new Map(
+      [...machine, ...((await target.capabilities?.(stop)) ?? [])].map(capability => [capability.name, capability]),
+    )
+    for (const stage of plan.stages.filter(item => item.target === name)) {
+      for (const item of stage.cases) {
+        const reason = lackOf(item, capabilities) ?? target.refusal?.(topologyOf(stage, [item]))
+        if (reason !== undefined) skips[caseKey(name, item.id)] = reason
+      }
+    }
+  }
+  return skips
+}
+
+function lackOf({ needs }: PlannedCase, capabilities: ReadonlyMap<string, Capability>): string | undefined {
+  const lacking = needs.map(need => capabilities.get(need)).find(capability => capability && !capability.ok)
+  return lacking && skipReason(lacking)
+}
+
+/** The stage's topology with the pods of these cases alone. */
+export function topologyOf({ topology }: Stage, cases: readonly PlannedCase[]): Topology {
+  const used = new Set(cases.flatMap(item => Object.values(item.endpoints).flat()))
+  return { ...topology, pods: topology.pods.filter(pod => used.has(pod.name)) }
 }
 
 function skipReason({ name, found, remedy }: Capability): string {

@@ -28,7 +28,7 @@ import {
 } from './router/topology.ts'
 import { startRouting } from './router/variants.ts'
 import type { SiteTap } from './site-tap.ts'
-import type { BringUpOptions, Site, SiteExporter, Target } from './target.ts'
+import type { BringUpOptions, Site, SiteExporter, TapsWanted, Target } from './target.ts'
 import { witnessCounters } from './witness.ts'
 
 /** At 500 a second, 40 ms: FRR changes to the source's own tree within 20. */
@@ -134,7 +134,7 @@ class RouterSite implements Site {
     return endpoint
   }
 
-  async openTaps(directory: string, prefix: string): Promise<SiteTap[]> {
+  async openTaps({ directory, prefix }: TapsWanted): Promise<SiteTap[]> {
     const open = (place: string, ns: Netns, names: ReadonlyMap<number, string>): Tap =>
       Tap.open({ ns, directory, file: `taps/${prefix}-${place}.pcapng`, nameOf: index => names.get(index) })
     const routers = [...this.bed.routers.values()].map(({ name, ns, indices }) =>

@@ -12,6 +12,8 @@ export interface FrameWanted {
 export interface SiteTap {
   /** Relative to the run directory. Whole once `close` has resolved, and not before. */
   readonly file: string
+  /** The clock of its times by name, as `Site.clocks` tells it; left out: the runner's. */
+  readonly clock?: string
   /** Takes in what has come since, as far as it is here; what is on its way from afar comes with a later call. */
   drain(): void
   /** Frames of a stream that came by so far. */
@@ -22,9 +24,10 @@ export interface SiteTap {
   close(): Promise<ClosedTap>
 }
 
+/** Without counts when they were lost with what listened: then nothing is known of the file's losses. */
 export interface ClosedTap {
-  received: number
-  dropped: number
+  received?: number
+  dropped?: number
   /** Names of its taps by interface id. */
   interfaces: string[]
 }

@@ -2,6 +2,7 @@ import type { SiteMap } from '../check/check.ts'
 import type { Endpoint } from '../endpoint.ts'
 import type { GroupTable } from '../observation.ts'
 import type { Capability } from '../probe.ts'
+import type { ClockRecord } from '../run-directory.ts'
 import type { ExporterWanted, Topology } from '../suite/plan-types.ts'
 import type { SiteTap } from './site-tap.ts'
 
@@ -13,6 +14,15 @@ export interface Target {
   /** What this machine lacks for it is a Capability with `ok: false` and a remedy. */
   probe(): Promise<Capability[]>
   bringUp(topology: Topology, options: BringUpOptions, stop: AbortSignal): Promise<Site>
+  /**
+   * What cases may need and this target has or lacks, where that is not a matter of this machine; names it does not speak of are
+   * this machine's. Asked once, when the run begins.
+   */
+  capabilities?(stop: AbortSignal): Promise<Capability[]>
+  /** Why it cannot bring up such a topology, if so: its cases are skipped for that. */
+  refusal?(topology: Topology): string | undefined
+  /** At the end of the run: what was kept between stages goes. */
+  close?(): Promise<void>
 }
 
 export interface BringUpOptions {
@@ -31,6 +41,14 @@ export interface SiteExporter {
   close(): Promise<void>
 }
 
+export interface TapsWanted {
+  /** The run directory, and what its capture files' names begin with. */
+  directory: string
+  prefix: string
+  /** Stamps of other runs are recorded, not counted. */
+  runId: number
+}
+
 /**
  * A target that is up: pods to act in, tables to read, places to listen; all of it may be on other machines, with clocks of
  * their own. `close` leaves nothing behind.
@@ -41,9 +59,13 @@ export interface Site {
   readonly version?: string
   /** Datagrams after which a new way is settled; left out: the first that arrives shows it. */
   readonly settleFrames?: number
+  /** How many times longer steps take than on this machine: streams with steps beside them are sent that much slower. Left out: 1. */
+  readonly stretch?: number
   endpoint(pod: string): Endpoint
-  /** Opens a tap in every namespace; each listens when this resolves. File names are relative to `directory`. */
-  openTaps(directory: string, prefix: string): Promise<SiteTap[]>
+  /** Clocks other than the runner's, as they were while the taps were open; asked once those are closed. */
+  clocks?(): Promise<ClockRecord[]>
+  /** Opens a tap in every namespace; each listens when this resolves. */
+  openTaps(wanted: TapsWanted): Promise<SiteTap[]>
   enableGroup(node: string, group: number): Promise<void>
   /** False when the SUT refuses because its limit is reached; any other trouble is thrown. */
   tryEnableGroup(node: string, group: number): Promise<boolean>
