@@ -8,7 +8,7 @@ import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { nodeOf, podOf, tapFault } from './places.ts'
 import { type Closure, closedAtNode, closedAtPod } from './proof.ts'
 import { counted } from './ranges.ts'
-import { emptyReason, type Interval, intervalOf, type Selection, selectionsOf } from './window.ts'
+import { emptyReason, type Interval, intervalOf, ofCase, type Selection, selectionsOf } from './window.ts'
 
 /**
  * Nothing leaves a node in clear. Only what goes out is looked at: where packets come in, the kernel shows them once more when it has
@@ -60,18 +60,8 @@ function windowOf(want: EncryptedWant, seen: Seen): Interval | undefined {
   const interval = intervalOf(want, seen)
   if (!interval) return undefined
   const start = want.stream === undefined ? -Infinity : (seen.stepTimeNs(want.stream, 'start') ?? -Infinity)
-  return {
-    afterNs: Math.max(interval.afterNs, want.after === undefined ? start : -Infinity, ownTimes(seen)[0] ?? -Infinity),
-    beforeNs: Math.min(interval.beforeNs, ownTimes(seen).at(-1) ?? Infinity),
-  }
-}
-
-/** Of the case's own observations: other cases of the stage may do otherwise. */
-function ownTimes(seen: Seen): number[] {
-  return seen.observations
-    .filter(o => o.case !== undefined)
-    .map(o => Number(BigInt(o.tNs) - seen.recording.baseNs))
-    .sort((a, b) => a - b)
+  const afterNs = Math.max(interval.afterNs, want.after === undefined ? start : -Infinity)
+  return ofCase({ ...interval, afterNs }, seen)
 }
 
 /** What serves the stream is multicast between nodes like itself. */

@@ -422,6 +422,24 @@ test('esp: fragments of ESP are one packet; nothing is judged without keys, or w
   )
 })
 
+test('esp: what other cases of the stage do behind its end is theirs', () => {
+  const scenario = new EncryptedScenario()
+  const sealed = scenario.frames.filter(f => f.tap === 'n1/eth0' && f.direction === 'out' && f.stream === undefined)
+  const garbage = sealed[0]!.bytes.slice()
+  garbage[60]! ^= 1
+  const guard = sealed.at(-1)!
+  const later = (bytes: Uint8Array, timeNs: number) => scenario.frames.push({ ...guard, bytes, timeNs })
+  // A number that was used already, and what no key of ours opens.
+  later(guard.bytes, scenario.nowNs + 1e9)
+  later(garbage, scenario.nowNs + 2e9)
+  assert.is(verdictOf(scenario, { esp: ESP }), 'pass fence')
+  later(guard.bytes, guard.timeNs + 10)
+  later(garbage, guard.timeNs + 20)
+  const { status, details } = check(scenario, { esp: ESP })
+  assert.is(status, 'fail')
+  assert.match(details.join('\n'), /1 packet stayed closed: wrong ICV/)
+})
+
 test('esp: of a window', () => {
   const window: EspWant = {
     fromNodes: ['n1'],

@@ -12,7 +12,7 @@ import { closedAtNode } from './proof.ts'
 import { counted, ranges } from './ranges.ts'
 import { blame } from './shortfall.ts'
 import { stimulusFault } from './stimulus.ts'
-import { emptyReason, type Interval, intervalOf, type Selection, selectionsOf } from './window.ts'
+import { emptyReason, type Interval, intervalOf, ofCase, type Selection, selectionsOf } from './window.ts'
 
 /**
  * What leaves in ESP is right (RFC 4303): the declared SPI, numbers that only rise, one packet for each remote node with members, opened by
@@ -70,7 +70,7 @@ function packets(want: EspWant, place: Place, seen: Seen): Finding[] {
   const frames = clearFrames(place, seen, interval)
   const findings = [
     ...wrongPackets(want, place, frames),
-    ...reused(place, seen),
+    ...reused(place, seen, interval),
     ...stayedClosed(place, seen, interval),
   ]
   if (want.keys === 'pair' && !place.opened.keys.some(({ scope }) => scope === 'global'))
@@ -83,7 +83,7 @@ function windowOf(want: EspWant, seen: Seen): Interval | undefined {
   const interval = intervalOf(want, seen)
   const start =
     want.stream === undefined || want.after !== undefined ? -Infinity : seen.stepTimeNs(want.stream, 'start')
-  return interval && { ...interval, afterNs: Math.max(interval.afterNs, start ?? -Infinity) }
+  return interval && ofCase({ ...interval, afterNs: Math.max(interval.afterNs, start ?? -Infinity) }, seen)
 }
 
 /** Opened packets that left by the place, in time order. */
@@ -147,15 +147,17 @@ function wrongPackets(want: EspWant, place: Place, frames: readonly number[]): F
  * Numbers of one SA rise from packet to packet (RFC 4303 §3.3.3). From the start of the capture on: a number that was used before the
  * window must not be used in it.
  */
-function reused(place: Place, seen: Seen): Finding[] {
+function reused(place: Place, seen: Seen, { afterNs, beforeNs }: Interval): Finding[] {
   const highest = new Map<string, number>()
   const wrong = new Map<number, string>()
-  for (const frame of clearFrames(place, seen, { afterNs: -Infinity, beforeNs: Infinity })) {
+  for (const frame of clearFrames(place, seen, { afterNs: -Infinity, beforeNs })) {
     const { src, dst, spi, key, sequence, sequenceHigh } = espOf(place, frame) as OpenedEsp
-    const sa = `${src} ${dst} ${spi} ${key.label}`
+    // Keys of a run may have the same name and SPI, one after the other.
+    const sa = `${src} ${dst} ${spi} ${place.opened.keys.indexOf(key)}`
     const number = sequenceHigh * 0x1_0000_0000 + sequence
     const before = highest.get(sa) ?? 0
-    if (number <= before) wrong.set(frame, `number ${number} to ${formatIpv4(dst)} came after ${before}`)
+    const counts = seen.recording.timeNs(frame) >= afterNs
+    if (counts && number <= before) wrong.set(frame, `number ${number} to ${formatIpv4(dst)} came after ${before}`)
     highest.set(sa, Math.max(before, number))
   }
   if (wrong.size === 0) return []

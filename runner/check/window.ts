@@ -21,6 +21,15 @@ export function intervalOf(window: Window, seen: Seen): Interval | undefined {
   return afterNs === undefined || beforeNs === undefined ? undefined : { afterNs, beforeNs }
 }
 
+/** From the first to the last observation of the case itself: other cases of the stage may do otherwise. */
+export function ofCase({ afterNs, beforeNs }: Interval, seen: Seen): Interval {
+  const times = seen.observations
+    .filter(o => o.case !== undefined)
+    .map(o => Number(BigInt(o.tNs) - seen.recording.baseNs))
+    .sort((a, b) => a - b)
+  return { afterNs: Math.max(afterNs, times[0] ?? -Infinity), beforeNs: Math.min(beforeNs, times.at(-1) ?? Infinity) }
+}
+
 function momentNs(moment: Moment, edge: 'start' | 'end', seen: Seen): number | undefined {
   if (typeof moment === 'string') return seen.stepTimeNs(moment, edge)
   const ns = seen.stepTimeNs(moment.step, edge)
