@@ -1,6 +1,6 @@
 import { DIRECTION } from '../../captures/record.ts'
 import type { Difference as WireDifference } from '../../generators/wire/field.ts'
-import { ipv4 } from '../../generators/wire/ipv4.ts'
+import { ipv4, ipv4ChecksumOk } from '../../generators/wire/ipv4.ts'
 import type { ContentWant } from '../suite/expectations.ts'
 import { contentDifference } from './bytes-compare.ts'
 import type { Check, FrameNote, Seen, Sent, SentStream } from './check.ts'
@@ -62,17 +62,30 @@ function differencesOf(want: ContentWant, stream: SentStream, seen: Seen, sighti
   return difference ? [...fields.filter(({ field }) => field !== difference.field), difference] : fields
 }
 
-/** How IP header and all behind it of a sighting differ from what was sent; undefined when they do not. */
+/** How IP header and all behind it of a sighting differ from what was sent; undefined when they do not. `routed`: hops may be off the TTL. */
 export function contentAsSent(
   stream: SentStream,
   { ledger, recording }: Seen,
   sighting: number,
+  routed = false,
 ): WireDifference | undefined {
   const frame = recording.bytes(ledger.frame(sighting))
   const at = innerIpAt(frame, ledger.innerAt(sighting))
   const original = originalOf(stream, ledger.sequence(sighting), ledger.fragmentOffset(sighting))
   if (!original || at < 0) return { field: 'fragment', at: 0, expected: 'as sent', actual: 'of none that was sent' }
-  return contentDifference(original.frame, original.at, frame, at)
+  const compared = routed ? unrouted(original.frame, original.at, frame, at) : frame
+  return contentDifference(original.frame, original.at, compared, at)
+}
+
+/** The frame as it was before hops were taken from its TTL (RFC 1812 §5.3.1). */
+function unrouted(sent: Uint8Array, sentAt: number, seen: Uint8Array, at: number): Uint8Array {
+  const { ttl, checksum } = ipv4.fields
+  const hops = ttl.get(sent, sentAt) - ttl.get(seen, at)
+  if (hops <= 0 || !ipv4ChecksumOk(seen, at)) return seen
+  const before = seen.slice()
+  ttl.set(before, at, ttl.get(sent, sentAt))
+  checksum.set(before, at, checksum.get(sent, sentAt))
+  return before
 }
 
 /** The frame, or the fragment at this payload offset, as it was handed to the kernel. */

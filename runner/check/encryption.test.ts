@@ -2,14 +2,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { DIRECTION } from '../../captures/record.ts'
 import { buildFrame } from '../../generators/frame.ts'
 import { parseIpv4 } from '../../generators/wire/address.ts'
+import { fillIpv4Checksum, ipv4 } from '../../generators/wire/ipv4.ts'
 import type { CheckResult, RunResult } from '../../reports/result.ts'
 import { suite } from '../../test/suite.ts'
 import { judgeRun } from '../judge.ts'
 import type { EncryptedWant, EspWant, ExpectationWants, XfrmWant } from '../suite/expectations.ts'
+import { contentAsSent } from './content.ts'
 import { EncryptedScenario, type Sealing } from './encryption-scenario.ts'
-import type { SeenFrame } from './scenario.ts'
+import { Scenario, type SeenFrame } from './scenario.ts'
 import { writeRunDirectory } from './scenario-directory.ts'
 
 const test = suite('checks encrypted, esp, xfrm')
@@ -438,6 +441,38 @@ test('esp: what other cases of the stage do behind its end is theirs', () => {
   const { status, details } = check(scenario, { esp: ESP })
   assert.is(status, 'fail')
   assert.match(details.join('\n'), /1 packet stayed closed: wrong ICV/)
+})
+
+test('contents of routed unicast: hops may be off the TTL, and nothing else may differ', () => {
+  const altered = (change: (frame: Uint8Array) => void, routed: boolean) => {
+    const scenario = new Scenario()
+    const stream = scenario.send('s1', { count: 1, dst: '10.1.0.4' })
+    const [copy] = scenario.at('n1/lxc_tx', stream)
+    copy!.bytes = copy!.bytes.slice()
+    change(copy!.bytes)
+    const { seen } = scenario
+    const [sighting = -1] = seen.ledger.sightings(seen.tapIndex('n1/lxc_tx'), stream.number, DIRECTION.in)
+    return contentAsSent(stream, seen, sighting, routed)?.field
+  }
+  const hop = (frame: Uint8Array) => {
+    ipv4.fields.ttl.set(frame, 14, 3)
+    fillIpv4Checksum(frame, 14, 20)
+  }
+  const both = (frame: Uint8Array) => {
+    frame[60]! ^= 1
+    hop(frame)
+  }
+  const more = (frame: Uint8Array) => {
+    ipv4.fields.ttl.set(frame, 14, 5)
+    fillIpv4Checksum(frame, 14, 20)
+  }
+  assert.equal([altered(hop, false), altered(hop, true)], ['ipv4.ttl', undefined])
+  assert.is(altered(both, true), 'payload byte 18')
+  assert.is(altered(more, true), 'ipv4.ttl')
+  assert.is(
+    altered(frame => ipv4.fields.ttl.set(frame, 14, 3), true),
+    'ipv4.ttl',
+  )
 })
 
 test('esp: of a window', () => {

@@ -237,7 +237,7 @@ function copiesOf(want: EspWant, place: Place, selection: Selection, units: Unit
     const unit = units.unitOf(seen.ledger.sequence(i), seen.ledger.fragmentOffset(i))
     if (counts && unit >= 0) counts[unit]!++
     if (!counts) copies.wrong.set(frame, `sent to ${formatIpv4(packet.dst)}, which should get none`)
-    const difference = contentAsSent(selection.stream, seen, i)
+    const difference = contentAsSent(selection.stream, seen, i, want.layer === 'pod')
     if (difference) copies.wrong.set(frame, differenceText(readable(difference)))
   }
   return copies
