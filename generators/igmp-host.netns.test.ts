@@ -27,15 +27,15 @@ test.beforeEach(() => {
     'mcast_startup_query_interval',
     '60',
   ]
-  const querier = ['mcast_snooping', '1', 'mcast_querier', '1', 'mcast_membership_interval', '150']
+  const querier = ['mcast_snooping', '1', 'mcast_querier', '1', 'mcast_membership_interval', '400']
   const bridge = [
     'type',
     'bridge',
     'mcast_igmp_version',
     '3',
-    // A host has a second to say that it stays: this process may have to wait for a CPU.
+    // A host has four seconds to say that it stays: this process may have to wait for a CPU.
     'mcast_last_member_interval',
-    '50',
+    '200',
     ...querier,
     ...timers,
   ]
@@ -68,14 +68,14 @@ function subscribed(): string {
 }
 
 async function becomes(want: string): Promise<void> {
-  const limitMs = performance.now() + 8000
+  const limitMs = performance.now() + 15_000
   while (subscribed() !== want) {
     if (performance.now() > limitMs) assert.is(subscribed(), want)
     await new Promise(resolve => setTimeout(resolve, 50))
   }
 }
 
-/** Nothing but answers to queries keeps an entry longer than the membership interval of 1.5 s. */
+/** Nothing but answers to queries keeps an entry longer than the membership interval and the last member's time, 4 s each. */
 async function staysFor(ms: number, want: string): Promise<void> {
   for (const endMs = performance.now() + ms; performance.now() < endMs; ) {
     assert.is(subscribed(), want)
@@ -87,7 +87,7 @@ test('v3: joins, answers its queries, leaves', async () => {
   hosts.add({ address: HOST })
   hosts.join(HOST, G)
   await becomes('exclude{}')
-  await staysFor(2200, 'exclude{}')
+  await staysFor(5000, 'exclude{}')
   hosts.leave(HOST, G)
   await becomes('')
 })
@@ -107,7 +107,7 @@ test('v3: source filters and changes between them', async () => {
   await becomes('include{192.0.2.1,192.0.2.2}')
   hosts.join(HOST, G, { mode: 'include', sources: [S2] })
   await becomes('include{192.0.2.2}')
-  await staysFor(2200, 'include{192.0.2.2}')
+  await staysFor(5000, 'include{192.0.2.2}')
   hosts.join(HOST, G, { mode: 'exclude', sources: [S1] })
   await becomes('exclude{192.0.2.1}')
   hosts.leave(HOST, G)
@@ -120,7 +120,7 @@ test('two hosts, one v2: the first to leave does not take the group from the oth
   for (const address of [HOST, OTHER]) hosts.join(address, G)
   await becomes('exclude{}')
   hosts.leave(HOST, G)
-  await staysFor(2200, 'exclude{}')
+  await staysFor(5000, 'exclude{}')
   hosts.leave(OTHER, G)
   await becomes('')
 })
@@ -134,7 +134,7 @@ test('a v2 querier makes v2 hosts of v3 ones', async () => {
     await new Promise(resolve => setTimeout(resolve, 50))
   }
   assert.is(hosts.state(HOST).version, 2)
-  await staysFor(2000, 'v2{}')
+  await staysFor(5000, 'v2{}')
 })
 
 test.run()

@@ -35,6 +35,7 @@ function answers(frame: Uint8Array): boolean {
   return hosts.state(HOST).deadlineMs() < Number.POSITIVE_INFINITY
 }
 
+const ALL_SYSTEMS = parseIpv4('224.0.0.1')
 const GENERAL: IgmpFields = { qrv: 2 }
 const query = (igmp: IgmpFields, ipv4: FrameSpec['ipv4'] = {}) => buildFrame({ ipv4, igmp })
 
@@ -50,6 +51,8 @@ for (const [name, frame, want] of [
   ['a fragment', query(GENERAL, { flags: 1 }), false],
   ['a Query for a unicast group', query({ qrv: 2, group: parseIpv4('10.0.0.1') }, { dst: HOST }), false],
   ['a Query for its group', query({ qrv: 2, group: G }), true],
+  ['one for its group to 224.0.0.1, as bridges send it', query({ qrv: 2, group: G }, { dst: ALL_SYSTEMS }), true],
+  ['one for its group to another group', query({ qrv: 2, group: G }, { dst: G + 1 }), false],
   ['a Query for another group', query({ qrv: 2, group: G + 1 }), false],
   ['a Query whose sources are not there', query({ group: G, numberOfSources: 1 }), false],
   ['a v2 Query', query({ type: 0x11, maxRespCode: 10 }), true],

@@ -161,10 +161,10 @@ function nowMs(): number {
   return performance.now()
 }
 
-/** General Queries go to 224.0.0.1, others to their group; any may come to the host's own address (RFC 3376 §4.1.12, §9.1). */
+/** A General Query to a group is ignored (RFC 3376 §9.1); else any address of the host will do, 224.0.0.1 too, where bridges send all (§4.1.12). */
 function isFor(query: HeardQuery, destination: number, address: number): boolean {
   if (destination === address) return true
-  return destination === (query.group === 0 ? ALL_SYSTEMS : query.group)
+  return destination === ALL_SYSTEMS || (query.group !== 0 && destination === query.group)
 }
 
 interface Heard {

@@ -7,6 +7,7 @@ import { startCollector } from './collector-process.ts'
 import { FENCE_INPUT } from './feed.ts'
 
 const PORT = 2055
+const PIPE_BYTES = 64 << 20
 const TABLES = ['all', 'ingress', 'egress'] as const
 type Table = (typeof TABLES)[number]
 
@@ -44,6 +45,8 @@ function configText(directory: string): string {
   const tables = TABLES.flatMap(table => [`aggregate[${table}]: in_iface`, `imt_path[${table}]: ${directory}/${table}`])
   return [
     ...['daemonize: false', 'nfacctd_ip: 127.0.0.1', `nfacctd_port: ${PORT}`, `plugins: ${plugins}`, ...tables],
+    // Its queue to a table is 4 MB, and what finds it full is dropped with a line in the log.
+    `plugin_pipe_size: ${PIPE_BYTES}`,
     ...[`pre_tag_map: ${directory}/tags.map`, 'pre_tag_filter[ingress]: 1', 'pre_tag_filter[egress]: 2', ''],
   ].join('\n')
 }
