@@ -19,12 +19,32 @@ export type Fact =
   | { kind: 'xfrm'; at: string; node: string; errors: Record<string, number>; states: XfrmState[] }
   | { kind: 'tap'; file: string; received: number; dropped: number }
   | { kind: 'program'; step: string; pod: string; program: string; event: 'stdout' | 'stderr' | 'exit'; text: string }
-  /** Somebody set CLOCK_REALTIME while the case ran. */
   /** A flow exporter's time of work; its messages are in the collector's capture. */
   | { kind: 'exporter'; step: string; node: string; phase: 'start' | 'flushed' | 'end'; product: string }
+  /** What a collector made of the messages of the exporter that a step started, by input interface. */
+  | {
+      kind: 'analyser'
+      exporter: string
+      analyser: 'nfdump' | 'nfacctd'
+      version: string
+      /** Messages that it was given, and those that it had no room for. */
+      datagrams: number
+      dropped: number
+      all: InputClaimFact[]
+      ingressOnly: InputClaimFact[]
+      egressOnly: InputClaimFact[]
+    }
+  /** Somebody set CLOCK_REALTIME while the case ran. */
   | { kind: 'clock'; stepNs: string }
 
 export type StreamRole = 'test' | 'prime' | 'probe' | 'fence' | 'echo' | 'control'
+
+/** What came in at an interface, as a collector has it; counters in decimal. */
+export interface InputClaimFact {
+  input: number
+  packets: string
+  bytes: string
+}
 
 /** A state of XFRM (RFC 4303: an SA) as its node tells it, without its keys. */
 export interface XfrmState {

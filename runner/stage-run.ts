@@ -1,5 +1,6 @@
 import type { SentLog } from '../generators/sent.ts'
 import type { Progress } from '../reports/progress.ts'
+import { askAnalysers } from './analysers-run.ts'
 import { bindCase } from './bind.ts'
 import { CaseRun } from './case-run.ts'
 import { isBug } from './exit.ts'
@@ -48,7 +49,9 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
   )
   for (const planned of stage.cases.filter(planned => planned.exclusive)) await runOne(planned)
   await recorder.linger(TAIL_MS, stop)
-  return recorder.stop()
+  const taps = await recorder.stop()
+  await askAnalysers(stage, { directory, attempt: context.attempt, recorder, site: site.map, taps })
+  return taps
 }
 
 async function runCase(

@@ -9,11 +9,12 @@ import { buildNetflow9 } from '../../generators/wire/netflow9.ts'
 import { suite } from '../../test/suite.ts'
 import type { Observation } from '../observation.ts'
 import type { FlowAccountingWant } from '../suite/expectations.ts'
+import { analyser } from './analyser.ts'
 import type { Seen, Sent } from './check.ts'
 import { flowAccounting } from './flow-accounting.ts'
 import { flowMessages } from './flow-messages.ts'
 
-const test = suite('checks flow-accounting, flow-messages')
+const test = suite('checks flow-accounting, flow-messages, analyser')
 
 const BASE_NS = 1_790_000_000_000_000_000n
 const SOURCE = parseIpv4('192.168.1.1')
@@ -226,6 +227,47 @@ test('messages: a count that is not that of the records, a gap, and data before 
   assert.match(messages(message([ingress], 0, { count: 9 })).message, /header counts 9/)
   const third = { ...message([ingress], 3), timeNs: FLUSH_NS + 1e6 }
   assert.match(messages(message([ingress]), third).message, /lost on the way/)
+})
+
+function judgeAnalyser(
+  all: number,
+  change: { records?: 'all' | 'ingress'; dropped?: number; datagrams?: number; sequence?: number } = {},
+) {
+  const { records = 'all', dropped = 0, datagrams = 1, sequence } = change
+  const more = sequence === undefined ? [] : [message([ingress], sequence)]
+  const seen = seenOf([...traffic(), message([ingress, ...egress]), ...more])
+  const claims = (packets: number) => [{ input: 2, packets: String(packets), bytes: '0' }]
+  const report = { kind: 'analyser', exporter: 'x', analyser: 'nfdump', version: '1', datagrams, dropped } as const
+  const told = { all: claims(all), ingressOnly: claims(PACKETS), egressOnly: [], tNs: String(BASE_NS), stage: 's' }
+  const observations = all < 0 ? seen.observations : [...seen.observations, { ...report, ...told }]
+  const asked = { exporter: 'x', analyser: 'nfdump', node: 'r1', input: 'gi1-0', records } as const
+  return analyser.judge(asked, NOTHING_SENT, { ...seen, observations })
+}
+
+test('analyser: what came in is right; each way to count copies is red and named', () => {
+  assert.equal(judgeAnalyser(PACKETS).status, 'pass')
+  assert.equal(judgeAnalyser(4 * PACKETS, { records: 'ingress' }).status, 'pass')
+  const threefold = judgeAnalyser(3 * PACKETS)
+  assert.equal(
+    [threefold.status, threefold.message],
+    ['fail', 'nfdump 1 says that 30 packets came in at gi1-0, on the wire 10: 3 times as many'],
+  )
+  assert.match(String(threefold.details), /each copy that went out as a packet that came in/)
+  assert.match(String(judgeAnalyser(4 * PACKETS).details), /and each copy that went out once more/)
+  assert.match(String(judgeAnalyser(11).details), /neither what came in nor what went out/)
+})
+
+test('analyser: what it was not given, or had no room for, proves nothing', () => {
+  for (const [change, why] of [
+    [{ dropped: 1 }, /no room for 1 messages/],
+    [{ datagrams: 2 }, /was given 2 messages, 1 were captured/],
+    [{ datagrams: 2, sequence: 5 }, /messages of test are missing/],
+  ] as const) {
+    const verdict = judgeAnalyser(PACKETS, change)
+    assert.is(verdict.status, 'inconclusive')
+    assert.match(verdict.message, why)
+  }
+  assert.match(judgeAnalyser(-1).message, /nfdump was not asked/)
 })
 
 test.run()

@@ -40,16 +40,17 @@ interface Packet extends FlowIdentity {
 
 const known = new WeakMap<Seen['recording'], Map<string, Packet[]>>()
 
-/** Flows to these destinations at the node's interfaces, in a time. */
+/** Flows to these destinations, or to all, at the node's interfaces, in a time. */
 export function wireFlows(
   seen: Seen,
   node: NodeSite,
-  destinations: ReadonlySet<number>,
+  destinations: ReadonlySet<number> | 'all',
   time: { fromNs: number; toNs: number },
 ): WireFlow[] {
   const flows = new Map<string, WireFlow>()
   for (const packet of packetsAt(seen, node)) {
-    if (!destinations.has(packet.dst) || packet.timeNs < time.fromNs || packet.timeNs > time.toNs) continue
+    if (destinations !== 'all' && !destinations.has(packet.dst)) continue
+    if (packet.timeNs < time.fromNs || packet.timeNs > time.toNs) continue
     const id = identityText(packet)
     const flow = flows.get(id) ?? newFlow(packet)
     flows.set(id, flow)

@@ -1,4 +1,5 @@
 import type { CheckName, ExpectationWants } from '../suite/expectations.ts'
+import { analyser } from './analyser.ts'
 import type { Check, Seen, Sent, Verdict } from './check.ts'
 import { content } from './content.ts'
 import { delivered } from './delivered.ts'
@@ -40,6 +41,7 @@ export const CHECKS: { readonly [Name in CheckName]: Check<ExpectationWants[Name
   pim: pimCheck,
   'flow-accounting': flowAccounting,
   'flow-messages': flowMessages,
+  analyser,
   encrypted,
   esp,
   xfrm,

@@ -22,6 +22,7 @@ export interface ExpectationWants {
   pim: PimWant
   'flow-accounting': FlowAccountingWant
   'flow-messages': FlowMessagesWant
+  analyser: AnalyserWant
   encrypted: EncryptedWant
   esp: EspWant
   xfrm: XfrmWant
@@ -272,6 +273,16 @@ export interface FlowAccountingWant {
   sampling: number
   /** Of each flow at each place. */
   records?: Amount
+}
+
+/** A real collector that is given the exporter's messages, and the interface whose total is judged. */
+export interface AnalyserWant {
+  exporter: string
+  analyser: 'nfdump' | 'nfacctd'
+  node: string
+  input: string
+  /** Asked plainly, or for records of field 61 = 0 alone. */
+  records: 'all' | 'ingress'
 }
 
 export interface FlowMessagesWant {

@@ -1,6 +1,6 @@
 import { FLOW_FIELD, type FlowFieldName } from '../../generators/wire/flow-fields.ts'
 import { amount } from './amount-schema.ts'
-import type { FlowAccountingWant, FlowMessagesWant } from './expectations.ts'
+import type { AnalyserWant, FlowAccountingWant, FlowMessagesWant } from './expectations.ts'
 import { int, type Leaf, leaf, list, mapping, oneOf } from './leaf.ts'
 import type { LateAddress, References } from './names.ts'
 import { interfaceName } from './pim-schema.ts'
@@ -31,6 +31,14 @@ export function flowSchemas(refs: References) {
           sampling: sampling ?? 1,
         }),
       ),
+    analyser: () =>
+      mapping({
+        exporter,
+        analyser: oneOf(['nfdump', 'nfacctd']),
+        node: refs.node,
+        input: interfaceName,
+        records: oneOf(['all', 'ingress']).exactOptional(),
+      }).transform((want): AnalyserWant => ({ ...want, records: want.records ?? 'all' })),
     'flow-messages': () =>
       mapping({
         exporter,

@@ -27,6 +27,8 @@ export const NEEDS: Readonly<Record<string, string>> = {
   encryption: 'ESP between nodes',
   tracing: 'a tracing program in the kernel',
   netem: 'delay and loss on links',
+  nfdump: 'nfcapd and nfdump, to be given flow records',
+  nfacctd: 'pmacct, to be given flow records',
   socat: 'socat in the pods',
   tcpdump: 'tcpdump in the pods',
   http: 'an HTTP server and client in the pods',
