@@ -75,7 +75,11 @@ function oneSession(worker: ChildProcess, session: number): Promise<SessionRepor
     const nothing = { messages: 0, records: 0, events: 0, heapMib: 0, rssMib: 0 }
     const timer = setTimeout(() => give({ ...nothing, trouble: `no end after ${HANG_MS} ms` }), HANG_MS)
     worker.once('message', report => give(report as SessionReport))
-    worker.once('exit', (code, signal) => give({ ...nothing, trouble: `the process ended with ${signal ?? code}` }))
+    worker.once('exit', (code, signal) => {
+      // Somebody outside stopped it: no word about the session.
+      if (signal === 'SIGTERM' || signal === 'SIGINT') process.exit(130)
+      give({ ...nothing, trouble: `the process ended with ${signal ?? code}` })
+    })
     worker.send(session)
   })
 }
