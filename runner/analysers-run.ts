@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { eachFlowDatagram } from '../captures/flow-file.ts'
 import type { InputClaim } from './analyser/analyser.ts'
 import { type AnalyserName, askAnalyser } from './analyser/ask-analyser.ts'
+import { withFaults } from './analyser/faults.ts'
 import type { SiteMap } from './check/check.ts'
 import type { InputClaimFact, Observation } from './observation.ts'
 import type { Recorder, TapFile } from './recorder.ts'
@@ -13,6 +14,8 @@ interface Context {
   directory: string
   attempt: number
   recorder: Recorder
+  /** Of the run: those of collectors are done here. */
+  faults: readonly string[]
   site: SiteMap
   taps: readonly TapFile[]
 }
@@ -32,9 +35,10 @@ export async function askAnalysers(stage: Stage, context: Context): Promise<void
 async function askOne(planned: PlannedCase, exporter: string, analyser: AnalyserName, context: Context): Promise<void> {
   const { recorder, attempt } = context
   const datagrams = exportedBy(planned.id, exporter, context)
+  const given = withFaults(analyser, datagrams, context.faults)
   const subject = { case: planned.id, attempt }
   const about = { kind: 'analyser', exporter, analyser, datagrams: datagrams.length } as const
-  const { version, dropped, all, ingressOnly, egressOnly } = await askAnalyser(analyser, datagrams)
+  const { version, dropped, all, ingressOnly, egressOnly } = await askAnalyser(analyser, given)
   const claims = { all: facts(all), ingressOnly: facts(ingressOnly), egressOnly: facts(egressOnly) }
   recorder.observe({ ...about, version, dropped, ...claims }, subject)
 }

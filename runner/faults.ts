@@ -1,12 +1,13 @@
 import { FAULTS, type Fault } from '../bpf/faults.ts'
 import { FLOW_FAULTS } from '../bpf/flow-faults.ts'
 import { ROUTER_FAULTS } from '../bpf/router-faults.ts'
+import { COLLECTOR_FAULTS } from './analyser/faults.ts'
 import { UserError } from './suite/errors.ts'
 import { didYouMean } from './suite/suggest.ts'
 
-export const ALL_FAULTS: readonly Fault[] = [...FAULTS, ...FLOW_FAULTS, ...ROUTER_FAULTS]
+export const ALL_FAULTS: readonly Fault[] = [...FAULTS, ...FLOW_FAULTS, ...ROUTER_FAULTS, ...COLLECTOR_FAULTS]
 
-const OF_ROUTER: ReadonlySet<Fault['place']> = new Set(['exporter', 'router'])
+const OF_ROUTER: ReadonlySet<Fault['place']> = new Set(['exporter', 'router', 'collector'])
 
 /** The target whose SUT can be broken in this way. */
 export function targetOfFault({ place }: Fault): 'reference' | 'router' {

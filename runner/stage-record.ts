@@ -58,13 +58,13 @@ export async function recordStage(
   listener: Listener,
   stop: AbortSignal,
 ): Promise<StageOutcome> {
-  const { stage, directory, jobs, patience, attempt, counts } = job
+  const { stage, directory, jobs, patience, faults, attempt, counts } = job
   const run = { runId: job.runId, runStartNs: BigInt(job.runStartNs) }
   const sent = appendSentLog(join(directory, LAYOUT.sent), run.runStartNs, counts.sentStreams)
   const streams = new StreamNumbers(counts.streamNumber)
   try {
     const bug = (id: string, error: unknown): void => listener.bug(id, inspect(error))
-    const context = { directory, jobs, patience, attempt, run, sent, streams, stop, ...listener, bug }
+    const context = { directory, jobs, patience, faults, attempt, run, sent, streams, stop, ...listener, bug }
     const taps = await runStage(stage, site, context)
     const version = site.version === undefined ? {} : { version: site.version }
     const clocks = (await site.clocks?.()) ?? []

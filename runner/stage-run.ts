@@ -21,6 +21,8 @@ export interface StageContext {
   run: { runId: number; runStartNs: bigint }
   jobs: number
   patience: Patience
+  /** What is broken on purpose. */
+  faults: readonly string[]
   attempt: number
   progress: Pick<Progress, 'caseStarted' | 'caseStep' | 'caseRan'>
   /** Something a person should know: shown, and kept in the run record. */
@@ -50,7 +52,14 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
   for (const planned of stage.cases.filter(planned => planned.exclusive)) await runOne(planned)
   await recorder.linger(TAIL_MS, stop)
   const taps = await recorder.stop()
-  await askAnalysers(stage, { directory, attempt: context.attempt, recorder, site: site.map, taps })
+  await askAnalysers(stage, {
+    directory,
+    attempt: context.attempt,
+    recorder,
+    faults: context.faults,
+    site: site.map,
+    taps,
+  })
   return taps
 }
 
