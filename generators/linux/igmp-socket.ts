@@ -1,17 +1,6 @@
-import koffi from 'koffi'
-import {
-  AF_PACKET,
-  bind,
-  close,
-  holding,
-  libcFunction,
-  SOCK_CLOEXEC,
-  SOCK_RAW,
-  SyscallError,
-  setsockopt,
-  socket,
-} from './libc.ts'
+import { close, libcFunction, SyscallError } from './libc.ts'
 import { inNetns, interfaceIndex, type Netns } from './netns.ts'
+import { attachFilter, bindTo, ETH_P_IP, MSG_DONTWAIT, openRaw } from './packet-socket.ts'
 
 const send = libcFunction<[fd: number, frame: Uint8Array, bytes: number, flags: number]>(
   'intptr_t send(int fd, const void *frame, size_t bytes, int flags)',
@@ -20,10 +9,6 @@ const recv = libcFunction<[fd: number, buffer: Uint8Array, bytes: number, flags:
   'intptr_t recv(int fd, void *buffer, size_t bytes, int flags)',
 )
 
-const SOL_SOCKET = 1
-const SO_ATTACH_FILTER = 26
-const MSG_DONTWAIT = 0x40
-const ETH_P_IP_BE = 0x0008
 const MAX_FRAME_BYTES = 65_535
 
 /** A raw socket that sends any frame and receives the IGMP that reaches the interface; not what it sends itself. */
@@ -68,19 +53,11 @@ const NOTHING_NOW = new Set(['EAGAIN', 'EWOULDBLOCK', 'EINTR'])
 
 /** Filtered before it is bound, so that nothing else ever gets in. */
 function boundSocket(name: string): number {
-  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
-  try {
-    attachFilter(fd)
-    const address = Buffer.alloc(20)
-    address.writeUInt16LE(AF_PACKET, 0)
-    address.writeUInt16LE(ETH_P_IP_BE, 2)
-    address.writeInt32LE(interfaceIndex(name), 4)
-    bind(fd, address, address.length)
+  return openRaw(fd => {
+    attachFilter(fd, igmpOnly())
+    bindTo(fd, interfaceIndex(name), ETH_P_IP)
     return fd
-  } catch (error) {
-    close(fd)
-    throw error
-  }
+  })
 }
 
 /** `tcpdump -ddd igmp` for Ethernet: code, jt, jf, k of each instruction. */
@@ -93,7 +70,7 @@ const IGMP_ONLY = [
   [0x06, 0, 0, 0],
 ] as const
 
-function attachFilter(fd: number): void {
+function igmpOnly(): Buffer {
   const program = Buffer.alloc(IGMP_ONLY.length * 8)
   for (const [i, [code, jt, jf, k]] of IGMP_ONLY.entries()) {
     program.writeUInt16LE(code, i * 8)
@@ -101,8 +78,5 @@ function attachFilter(fd: number): void {
     program.writeUInt8(jf, i * 8 + 3)
     program.writeUInt32LE(k, i * 8 + 4)
   }
-  const fprog = Buffer.alloc(16)
-  fprog.writeUInt16LE(IGMP_ONLY.length, 0)
-  fprog.writeBigUInt64LE(BigInt(koffi.address(program)), 8)
-  holding([program], () => setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, fprog, fprog.length))
+  return program
 }

@@ -1,5 +1,6 @@
-import { AF_PACKET, close, libcFunction, SOCK_CLOEXEC, SOCK_RAW, SyscallError, socket } from './libc.ts'
+import { close, libcFunction, SyscallError } from './libc.ts'
 import { inNetns } from './netns.ts'
+import { linkAddress, openRaw } from './packet-socket.ts'
 
 const sendto = libcFunction<
   [fd: number, bytes: Uint8Array, length: number, flags: number, address: Buffer, addressLength: number]
@@ -10,14 +11,12 @@ export class PacketEmitter {
   readonly #fd: number
 
   constructor(netnsFd: number) {
-    this.#fd = inNetns({ fd: netnsFd, path: '', close() {} }, () => socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0))
+    this.#fd = inNetns({ fd: netnsFd, path: '', close() {} }, () => openRaw(fd => fd))
   }
 
   /** False when the interface is gone, down, or its queue full. */
   send(ifindex: number, frame: Uint8Array): boolean {
-    const address = Buffer.alloc(20)
-    address.writeUInt16LE(AF_PACKET, 0)
-    address.writeInt32LE(ifindex, 4)
+    const address = linkAddress(ifindex)
     try {
       return sendto(this.#fd, frame, frame.length, 0, address, address.length) === frame.length
     } catch (error) {

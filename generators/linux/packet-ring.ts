@@ -1,25 +1,12 @@
-import koffi from 'koffi'
-import {
-  AF_PACKET,
-  bind,
-  close,
-  getsockopt,
-  holding,
-  libcFunction,
-  SOCK_CLOEXEC,
-  SOCK_RAW,
-  SyscallError,
-  setsockopt,
-  socket,
-} from './libc.ts'
+import { close, getsockopt, libcFunction, SyscallError } from './libc.ts'
 import { Mapping } from './mapping.ts'
 import { inNetns, type Netns } from './netns.ts'
+import { attachFilter, bindTo, ETH_P_ALL, openRaw, SOL_PACKET, setOption, words } from './packet-socket.ts'
 
 const poll = libcFunction<[fds: Buffer, count: number, timeoutMs: number]>(
   'int poll(void *fds, unsigned long count, int timeout)',
 )
 
-const SOL_PACKET = 263
 const PACKET_ADD_MEMBERSHIP = 1
 const PACKET_MR_PROMISC = 1
 const PACKET_RX_RING = 5
@@ -27,9 +14,6 @@ const PACKET_STATISTICS = 6
 const PACKET_VERSION = 10
 const PACKET_RESERVE = 12
 const TPACKET_V3 = 2
-const SOL_SOCKET = 1
-const SO_ATTACH_FILTER = 26
-const ETH_P_ALL = 3
 const PACKET_OUTGOING = 4
 const POLLIN = 1
 
@@ -249,42 +233,22 @@ function insertTag(bytes: Uint8Array, at: number, tpid: number, tci: number): nu
 function openRing<T>(options: RingOptions, make: (fd: number, mapping: Mapping, size: number, count: number) => T): T {
   const blockBytes = options.blockBytes ?? 16 * 1024
   const blocks = options.blocks ?? 256
-  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
-  let mapping: Mapping | undefined
-  try {
+  return openRaw(fd => {
     setOption(fd, SOL_PACKET, PACKET_VERSION, words(TPACKET_V3))
     setOption(fd, SOL_PACKET, PACKET_RESERVE, words(VLAN_TAG_BYTES))
     if (options.filter) attachFilter(fd, options.filter)
     const frames = (blockBytes / 2048) * blocks
     setOption(fd, SOL_PACKET, PACKET_RX_RING, words(blockBytes, blocks, 2048, frames, options.retireMs ?? 4, 0, 0))
-    mapping = new Mapping(fd, blockBytes * blocks)
-    if (options.promiscuous) joinPromiscuous(fd, options.ifindex)
-    bind(fd, linkAddress(options.ifindex), 20)
-    return make(fd, mapping, blockBytes, blocks)
-  } catch (error) {
-    mapping?.close()
-    close(fd)
-    throw error
-  }
-}
-
-function setOption(fd: number, level: number, name: number, value: Buffer): void {
-  setsockopt(fd, level, name, value, value.length)
-}
-
-/** Native order: castproof runs on little-endian machines only. */
-function words(...values: number[]): Buffer {
-  const buffer = Buffer.alloc(values.length * 4)
-  for (const [i, value] of values.entries()) buffer.writeUInt32LE(value, i * 4)
-  return buffer
-}
-
-/** struct sock_fprog: count, then a pointer to the instructions. */
-function attachFilter(fd: number, filter: Uint8Array): void {
-  const program = Buffer.alloc(16)
-  program.writeUInt16LE(filter.length / 8, 0)
-  program.writeBigUInt64LE(koffi.address(filter), 8)
-  holding([filter], () => setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, program))
+    const mapping = new Mapping(fd, blockBytes * blocks)
+    try {
+      if (options.promiscuous) joinPromiscuous(fd, options.ifindex)
+      bindTo(fd, options.ifindex, ETH_P_ALL)
+      return make(fd, mapping, blockBytes, blocks)
+    } catch (error) {
+      mapping.close()
+      throw error
+    }
+  })
 }
 
 /** struct packet_mreq. Interface 0 has no promiscuous mode: every interface would need its own membership. */
@@ -294,13 +258,4 @@ function joinPromiscuous(fd: number, ifindex: number): void {
   request.writeInt32LE(ifindex, 0)
   request.writeUInt16LE(PACKET_MR_PROMISC, 4)
   setOption(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, request)
-}
-
-/** struct sockaddr_ll. */
-function linkAddress(ifindex: number): Buffer {
-  const address = Buffer.alloc(20)
-  address.writeUInt16LE(AF_PACKET, 0)
-  address.writeUInt16BE(ETH_P_ALL, 2)
-  address.writeInt32LE(ifindex, 4)
-  return address
 }

@@ -1,27 +1,13 @@
 import koffi from 'koffi'
-import {
-  AF_PACKET,
-  bind,
-  close,
-  holding,
-  libcFunction,
-  SOCK_CLOEXEC,
-  SOCK_RAW,
-  SyscallError,
-  setsockopt,
-  socket,
-} from './libc.ts'
+import { close, holding, libcFunction, SyscallError } from './libc.ts'
 import { inNetns, interfaceIndex, type Netns } from './netns.ts'
+import { bindTo, MSG_DONTWAIT, openRaw, SOL_PACKET, setOption, setSendBuffer, words } from './packet-socket.ts'
 
 const sendmmsg = libcFunction<[fd: number, messages: bigint, count: number, flags: number]>(
   'int sendmmsg(int fd, uint64_t messages, uint32_t count, int flags)',
 )
 
-const SOL_SOCKET = 1
-const SO_SNDBUFFORCE = 32
-const SOL_PACKET = 263
 const PACKET_QDISC_BYPASS = 20
-const MSG_DONTWAIT = 0x40
 const SEND_BUFFER_BYTES = 4 << 20
 
 export interface PacketSocketOptions {
@@ -51,30 +37,12 @@ export function openPacketSocket(options: PacketSocketOptions): PacketSocket {
 }
 
 function boundSocket(options: PacketSocketOptions): number {
-  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
-  try {
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, int32(SEND_BUFFER_BYTES), 4)
-    if (options.qdiscBypass) setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, int32(1), 4)
-    bind(fd, linkLayerAddress(interfaceIndex(options.interface)), 20)
+  return openRaw(fd => {
+    setSendBuffer(fd, SEND_BUFFER_BYTES)
+    if (options.qdiscBypass) setOption(fd, SOL_PACKET, PACKET_QDISC_BYPASS, words(1))
+    bindTo(fd, interfaceIndex(options.interface))
     return fd
-  } catch (error) {
-    close(fd)
-    throw error
-  }
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32LE(value)
-  return bytes
-}
-
-/** struct sockaddr_ll with protocol 0. */
-function linkLayerAddress(index: number): Buffer {
-  const address = Buffer.alloc(20)
-  address.writeUInt16LE(AF_PACKET, 0)
-  address.writeInt32LE(index, 4)
-  return address
+  })
 }
 
 const MMSGHDR_BYTES = 64
