@@ -4,6 +4,7 @@ import { udp } from '../../generators/wire/udp.ts'
 import { innermost } from '../suite/streams.ts'
 import type { Seen, SentStream } from './check.ts'
 import { innerIpAt } from './inner.ts'
+import { podOf, tapFault } from './places.ts'
 import { allSteps } from './proof.ts'
 
 /** Hand-over times are spread evenly over a batch: a frame may leave a little before its own. */
@@ -14,12 +15,24 @@ export const HAND_OVER_SLACK_NS = 10_000_000
  * altered on the way. Not being known again must not hide them. Empty where the case itself sends the like.
  */
 export function alteredAt(seen: Seen, stream: SentStream, tap: number, fromNs: number, beforeNs = Infinity): number[] {
-  if (!stream.spec.stamped || sendsUnstamped(seen, stream.pod)) return []
+  if (!stream.spec.stamped || sendsLike(seen, stream)) return []
   const { recording } = seen
-  return unidentifiedAt(seen, tap).filter(i => {
+  return likeAt(seen, stream, tap).filter(i => {
     const timeNs = recording.timeNs(i)
-    return timeNs >= fromNs - HAND_OVER_SLACK_NS && timeNs < beforeNs && isLike(stream, recording.bytes(i))
+    return timeNs >= fromNs - HAND_OVER_SLACK_NS && timeNs < beforeNs
   })
+}
+
+function likeAt(seen: Seen, stream: SentStream, tap: number): number[] {
+  return unidentifiedAt(seen, tap).filter(i => isLike(stream, seen.recording.bytes(i)))
+}
+
+/** Whether the sender's pod may have sent such frames itself: it sends some without a stamp, and the node saw one like these. */
+function sendsLike(seen: Seen, stream: SentStream): boolean {
+  if (!sendsUnstamped(seen, stream.pod)) return false
+  const sender = podOf(seen, stream.pod)
+  if (!sender || tapFault(seen, [sender.nodeTap])) return true
+  return likeAt(seen, stream, seen.tapIndex(sender.nodeTap)).length > 0
 }
 
 function sendsUnstamped(seen: Seen, pod: string): boolean {

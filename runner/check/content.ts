@@ -9,8 +9,7 @@ import { fieldDifferences } from './copy-fields.ts'
 import { differenceText, readable } from './field-text.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { innerIpAt, sentIpAt } from './inner.ts'
-import { tapFault } from './places.ts'
-import { controlState } from './proof.ts'
+import { controlState, unsettled } from './proof.ts'
 import { counted } from './ranges.ts'
 import { eachPair, type Pair } from './receivers.ts'
 
@@ -46,7 +45,7 @@ function atPod(want: ContentWant, { selection, pod }: Pair, sent: Sent, seen: Se
   }
   if (copies === 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: no content to judge`)
   if (wrong === 0) {
-    const doubt = tapFault(seen, [pod.podTap])
+    const doubt = unsettled(seen, sent, selection, pod)
     return doubt ? inconclusive(`content of ${stream.name} at ${pod.name}: ${doubt}`) : pass()
   }
   const differences = first.map(readable)

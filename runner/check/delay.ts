@@ -15,14 +15,26 @@ export function changeNs(seen: Seen, id: string, pod: PodSite): { ns: number; fr
   if (startNs === undefined || !step) return undefined
   if (step.action !== 'join' && step.action !== 'leave') return { ns: startNs }
   const groups = step.groups ?? [step.group]
-  const afterNs = startNs - seen.clockErrorNs({ taps: [pod.nodeTap], runner: true })
-  const where = { tap: seen.tapIndex(pod.nodeTap), direction: DIRECTION.in, afterNs, beforeNs: Infinity }
+  const errorNs = seen.clockErrorNs({ taps: [pod.nodeTap], runner: true })
+  const afterNs = startNs - errorNs
+  const beforeNs = nextChangeNs(seen, groups, pod, startNs) + errorNs
+  const where = { tap: seen.tapIndex(pod.nodeTap), direction: DIRECTION.in, afterNs, beforeNs }
   for (const frame of igmpFrames(seen.recording, where)) {
     const bytes = seen.recording.bytes(frame)
     const place = igmpIn(bytes)
     if (place && groups.some(group => reports(bytes, place, group))) return { ns: seen.recording.timeNs(frame), frame }
   }
   return undefined
+}
+
+/** When the pod's next join or leave of these groups starts: the message of that one must not pass for this one's. */
+function nextChangeNs(seen: Seen, groups: readonly number[], pod: PodSite, startNs: number): number {
+  const starts = allSteps(seen.plan.steps).flatMap(step => {
+    if ((step.action !== 'join' && step.action !== 'leave') || !step.pods.includes(pod.name)) return []
+    if (!(step.groups ?? [step.group]).some(group => groups.includes(group))) return []
+    return [seen.stepTimeNs(step.id, 'start') ?? Infinity]
+  })
+  return Math.min(...starts.filter(ns => ns > startNs), Infinity)
 }
 
 export function streamsFor(want: { stream: string; from?: string[] }, sent: Sent): SentStream[] {

@@ -4,6 +4,7 @@ import type { Check, PodSite, Seen, Sent, Verdict } from './check.ts'
 import { sightingsIn } from './copies.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { podOf } from './places.ts'
+import { unsettled } from './proof.ts'
 import { eachPair, type Pair } from './receivers.ts'
 import { clockErrorFigure, clockFault, figures, overBound } from './timing.ts'
 import type { Selection } from './window.ts'
@@ -15,7 +16,7 @@ export const latency: Check<LatencyWant> = {
     'time from the veth of the sender to each receiving pod, of every copy; recorded, bounded only under --profile timing',
   judge(want, sent, seen): Verdict {
     const all: Float64Array[] = []
-    const findings = eachPair(want, want.to, sent, seen, pair => atPod(want, pair, seen, all))
+    const findings = eachPair(want, want.to, sent, seen, pair => atPod(want, pair, sent, seen, all))
     const clock = clockFault(seen)
     if (clock) findings.push(inconclusive(`latency of ${want.stream}: ${clock}`))
     const clockErrorNs = worstClockErrorNs(want, sent, seen)
@@ -30,7 +31,13 @@ function summary(figure: Record<string, number>): string {
   return `min ${of('Min')}, p50 ${of('P50')}, p99 ${of('P99')}, max ${of('Max')}`
 }
 
-function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen, all: Float64Array[]): Finding {
+function atPod(
+  want: LatencyWant,
+  { selection, pod, stimulus }: Pair,
+  sent: Sent,
+  seen: Seen,
+  all: Float64Array[],
+): Finding {
   const { stream } = selection
   if (stimulus) return inconclusive(stimulus)
   const left = stimulusTimes(selection, seen)
@@ -52,7 +59,11 @@ function atPod(want: LatencyWant, { selection, pod, stimulus }: Pair, seen: Seen
   if (slowest < 0) return inconclusive(`no copy of ${stream.name} came to ${pod.name}: no latency to measure`)
   all.push(delaysUs.subarray(0, copies))
   const over = overBound(want, worstUs, clockErrorOf(seen, stream.pod, pod))
-  if (!over) return pass()
+  if (!over) {
+    // The slowest copy may be the one that is not there yet.
+    const doubt = unsettled(seen, sent, selection, pod)
+    return doubt ? inconclusive(`latency of ${stream.name} at ${pod.name}: ${doubt}`) : pass()
+  }
   const note = `${stream.name} ${seen.ledger.sequence(slowest)} took ${worstUs.toFixed(1)} us`
   return {
     status: 'fail',

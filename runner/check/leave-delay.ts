@@ -1,9 +1,11 @@
 import type { LeaveDelayWant } from '../suite/expectations.ts'
-import type { Check, FrameNote, PodSite, Seen, SentStream, Verdict } from './check.ts'
+import type { Check, FrameNote, PodSite, Seen, Sent, SentStream, Verdict } from './check.ts'
 import { arrivals, changeNs, endsTooSoon, spanNs, streamsFor } from './delay.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { podOf, tapFault } from './places.ts'
+import { closedAtPod } from './proof.ts'
 import { clockFault, figures, overBound } from './timing.ts'
+import { select } from './window.ts'
 
 /** Group Leave Delay, RFC 3918 §6.2: from the leave to the last copy, while the stream goes on. */
 export const leaveDelay: Check<LeaveDelayWant> = {
@@ -15,7 +17,7 @@ export const leaveDelay: Check<LeaveDelayWant> = {
     const findings = streamsFor(want, sent).flatMap(stream =>
       want.to.map(name => {
         const pod = podOf(seen, name)
-        return pod ? ofPod(want, stream, pod, seen, delaysUs) : inconclusive(`no pod ${name} in the site`)
+        return pod ? ofPod(want, stream, pod, sent, seen, delaysUs) : inconclusive(`no pod ${name} in the site`)
       }),
     )
     const clock = clockFault(seen)
@@ -31,7 +33,14 @@ export const leaveDelay: Check<LeaveDelayWant> = {
 /** Frames that must still have been sent after the last copy, or it may only have been the stream's end. */
 const FRAMES_AFTER = 1
 
-function ofPod(want: LeaveDelayWant, stream: SentStream, pod: PodSite, seen: Seen, delaysUs: number[]): Finding {
+function ofPod(
+  want: LeaveDelayWant,
+  stream: SentStream,
+  pod: PodSite,
+  sent: Sent,
+  seen: Seen,
+  delaysUs: number[],
+): Finding {
   const fault = tapFault(seen, [pod.nodeTap, pod.podTap])
   if (fault) return inconclusive(`leave delay of ${pod.name}: ${fault}`)
   const change = changeNs(seen, want.step, pod)
@@ -54,7 +63,11 @@ function ofPod(want: LeaveDelayWant, stream: SentStream, pod: PodSite, seen: See
   const us = Math.max(0, last.ns - change.ns) / 1000
   delaysUs.push(us)
   const over = overBound(want, us, seen.clockErrorNs({ taps: [pod.nodeTap, pod.podTap] }))
-  return over ? { status: 'fail', message: `leave delay of ${pod.name}: ${over}`, frames } : pass()
+  if (over) return { status: 'fail', message: `leave delay of ${pod.name}: ${over}`, frames }
+  // A copy that is still on the way would be the last one; a pod that is gone since gets none.
+  const before = select(stream, { afterNs: -Infinity, beforeNs: change.ns })
+  const closure = closedAtPod(seen, sent, before, pod)
+  return 'reason' in closure ? inconclusive(`leave delay of ${pod.name}: ${closure.reason}`) : pass()
 }
 
 function framesSentAfter(stream: SentStream, ns: number): number {

@@ -146,6 +146,13 @@ function around(step: PlannedStep, frame: Uint8Array, received: (sequence: numbe
   return scenario
 }
 
+function fence(scenario: Scenario): void {
+  const [stream] = scenario.sent.of('s1')
+  if (!stream) throw new RangeError('no stream')
+  scenario.nowNs = stream.timeNs(stream.count - 1) + 1000
+  scenario.fence(stream)
+}
+
 const joinWant: JoinDelayWant = { stream: 's1', to: ['rx'], step: 'j', enforced: true, maxMs: 0.02 }
 const leaveWant: LeaveDelayWant = { ...joinWant, step: 'l' }
 
@@ -193,6 +200,9 @@ test('leave-delay: from the leave at the veth to the last copy, 0 when none came
     [20, 0],
   ] as const) {
     const scenario = around(leaveStep, v2Leave, k => k <= last)
+    const unguarded = leaveDelay.judge(leaveWant, scenario.sent, scenario.seen)
+    assert.is(unguarded.status, 'inconclusive', 'a later copy may still be on the way')
+    fence(scenario)
     const verdict = leaveDelay.judge(leaveWant, scenario.sent, scenario.seen)
     assert.is(verdict.status, 'pass', verdict.message)
     const { leaveDelayUs } = verdict.measurements ?? {}

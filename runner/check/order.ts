@@ -3,8 +3,7 @@ import type { OrderWant } from '../suite/expectations.ts'
 import type { Check, Seen, Sent, Verdict } from './check.ts'
 import { sightingsIn } from './copies.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
-import { tapFault } from './places.ts'
-import { controlState } from './proof.ts'
+import { controlState, unsettled } from './proof.ts'
 import { counted, ranges } from './ranges.ts'
 import { eachPair, type Pair } from './receivers.ts'
 import type { Selection } from './window.ts'
@@ -41,7 +40,7 @@ function atPod({ selection, pod }: Pair, sent: Sent, seen: Seen, all: { reordere
   all.extent = Math.max(all.extent, found.extent)
   if (found.arrived === 0) return inconclusive(`no frame of ${stream.name} came to ${pod.name}: no order to judge`)
   if (found.frames.length === 0) {
-    const doubt = tapFault(seen, [pod.podTap])
+    const doubt = unsettled(seen, sent, selection, pod)
     return doubt ? inconclusive(`order of ${stream.name} at ${pod.name}: ${doubt}`) : pass()
   }
   const sequences = found.frames.map(i => seen.ledger.sequence(i)).sort((a, b) => a - b)

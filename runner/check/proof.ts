@@ -2,7 +2,7 @@ import { DIRECTION } from '../../captures/record.ts'
 import type { PlannedStep } from '../suite/plan-types.ts'
 import type { PodSite, Seen, Sent, SentStream } from './check.ts'
 import { tally, unequal, unitsOf } from './copies.ts'
-import { nodeOf, podOf } from './places.ts'
+import { nodeOf, podOf, tapFault } from './places.ts'
 import type { Selection } from './window.ts'
 
 /** Whether nothing more of a stream can come to a place, and by which method that is known. */
@@ -25,6 +25,12 @@ export function closedAtPod(seen: Seen, sent: Sent, selection: Selection, pod: P
   return {
     reason: sentGuards ? `the ${role} did not arrive at ${pod.podTap}` : `no ${role} was sent for ${stream.name}`,
   }
+}
+
+/** Why a pod's capture may lack what came, or what may still come, of a stream; undefined when it holds everything. */
+export function unsettled(seen: Seen, sent: Sent, selection: Selection, pod: PodSite): string | undefined {
+  const closure = closedAtPod(seen, sent, selection, pod)
+  return tapFault(seen, [pod.podTap]) ?? ('reason' in closure ? closure.reason : undefined)
 }
 
 function rolesAt(seen: Seen, stream: SentStream, pod: PodSite): ['fence' | 'echo', ...'echo'[]] {

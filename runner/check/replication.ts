@@ -1,6 +1,7 @@
 import { DIRECTION } from '../../captures/record.ts'
 import { ipv4 } from '../../generators/wire/ipv4.ts'
 import type { CopyCount, ReplicationWant } from '../suite/expectations.ts'
+import { alteredAt } from './altered.ts'
 import type { Check, NodeSite, PodSite, Seen, Sent, Verdict } from './check.ts'
 import {
   frameOfUnit,
@@ -18,7 +19,7 @@ import { innerIpAt } from './inner.ts'
 import { rowsOf } from './ledger-rows.ts'
 import { nodeOf, podOf, tapFault } from './places.ts'
 import { type Closure, closedAtNode, closedAtPod } from './proof.ts'
-import { ranges } from './ranges.ts'
+import { counted as countOf, ranges } from './ranges.ts'
 import { blame } from './shortfall.ts'
 import { stimulusFault } from './stimulus.ts'
 import { emptyReason, type Selection, selectionsOf } from './window.ts'
@@ -113,8 +114,9 @@ function atPlace(
   const tap = seen.tapIndex(place.tap)
   const counted = tallyAt(place, tap, units, seen)
   const { missing, surplus } = unequal(units, counted.copies, selection, copies)
+  const altered = place.pod ? alteredAt(seen, stream, tap, stream.timeNs(selection.from)) : []
   const where = `${place.tap} (${place.direction})`
-  if (missing.length + surplus.length === 0) {
+  if (missing.length + surplus.length + altered.length === 0) {
     const doubt =
       stimulus ?? tapFault(seen, [place.tap]) ?? ('reason' in place.closure ? place.closure.reason : undefined)
     return doubt
@@ -122,25 +124,32 @@ function atPlace(
       : pass('method' in place.closure ? place.closure.method : undefined)
   }
   const off = [...missing, ...surplus].sort((a, b) => a - b)
-  const message = `expected ${copies} of each of ${unitCount(units, selection)} datagrams of ${stream.name} at ${where}, saw ${spread(units, counted.copies, off)}`
+  const message = `expected ${copies} of each of ${unitCount(units, selection)} datagrams of ${stream.name} at ${where}, saw ${[
+    ...spread(units, counted.copies, off),
+    ...(altered.length > 0 ? [`${countOf(altered.length, 'frame')} like it with no readable stamp`] : []),
+  ].join('; ')}`
   const lacking = missing.reduce((sum, unit) => sum + copies - counted.copies[unit]!, 0)
-  const frames = surplus.slice(0, 3).flatMap(unit => {
+  const frames = surplus.slice(0, SHOWN).flatMap(unit => {
     const frame = frameOfUnit(seen, units, unit, tap, DIRECTION[place.direction], copies)
     const note = `${stream.name} ${units.sequenceOf(unit)} at ${where}: copy ${copies + 1}, expected ${copies}`
     return frame < 0 ? [] : [{ frame, note }]
   })
-  const trouble = { message, missing: lacking, positive: surplus.length > 0, finding: { frames } }
+  for (const frame of altered.slice(0, SHOWN)) frames.push({ frame, note: `like ${stream.name}, altered, at ${where}` })
+  const positive = surplus.length + altered.length > 0
+  const trouble = { message, missing: lacking, positive, finding: { frames } }
   const pod = place.pod && place.pod.name !== stream.pod ? { pod: place.pod } : {}
   return blame(trouble, { seen, sent, stream, ...pod, taps: [place.tap], stimulus, closure: place.closure })
 }
 
-/** "2 of 0-9, 3 of 17": how many copies the odd ones had. */
-function spread(units: Units, copies: Uint16Array, off: readonly number[]): string {
+const SHOWN = 3
+
+/** "2 of 0-9", "3 of 17": how many copies the odd ones had. */
+function spread(units: Units, copies: Uint16Array, off: readonly number[]): string[] {
   const byCount = new Map<number, number[]>()
   for (const unit of off) {
     const list = byCount.get(copies[unit]!)
     if (list) list.push(unit)
     else byCount.set(copies[unit]!, [unit])
   }
-  return [...byCount].map(([n, list]) => `${n} of ${ranges(sequencesOf(units, list))}`).join('; ')
+  return [...byCount].map(([n, list]) => `${n} of ${ranges(sequencesOf(units, list))}`)
 }
