@@ -5,7 +5,7 @@ import { formatIpv4 } from '../../generators/wire/address.ts'
 import { faultNames } from '../faults.ts'
 import { type Io, printLine } from '../io.ts'
 import { ask, type LabStatus } from '../lab/protocol.ts'
-import { findLab, isAlive, listLabs, removeLeftovers } from '../lab/registry.ts'
+import { findLab, isAlive, type LabEntry, listLabs, removeLeftovers } from '../lab/registry.ts'
 import { type LabWanted, newLabId } from '../lab/supervisor.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { loadSuites } from '../suite/load.ts'
@@ -25,6 +25,7 @@ const DEFAULT_TOPOLOGY: Topology = {
   ],
 }
 const DOWN_LIMIT_MS = 10_000
+const DEATH_LIMIT_MS = 3000
 const NEXT_COLUMN = 39
 
 export async function labCommand(options: LabOptions, io: Io): Promise<number> {
@@ -115,7 +116,11 @@ function printStatus(status: LabStatus, io: Io): void {
 async function down(options: LabOptions, io: Io): Promise<number> {
   const labs = options.all ? listLabs().filter(isAlive) : [findLab(options.lab)]
   for (const lab of labs) {
-    await ask(lab.id, { op: 'down' })
+    const refusal = await ask(lab.id, { op: 'down' }).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    if (refusal !== undefined && !(await dies(lab))) throw refusal
     await gone(lab.id)
     printLine(io, `lab ${lab.id} is down`)
   }
@@ -123,13 +128,27 @@ async function down(options: LabOptions, io: Io): Promise<number> {
   return 0
 }
 
-/** The registry entry goes last, after every namespace. */
+/** A process that was killed cannot answer, and is there until the kernel has closed what it held. */
+function dies(lab: LabEntry): Promise<boolean> {
+  return within(DEATH_LIMIT_MS, () => !isAlive(lab))
+}
+
+/** The registry entry goes last, after every namespace; of a lab that died on the way, by our hand. */
 async function gone(id: string): Promise<void> {
-  const endMs = performance.now() + DOWN_LIMIT_MS
-  while (listLabs().some(lab => lab.id === id)) {
-    if (performance.now() > endMs) throw new Error(`lab ${id} did not go down within ${DOWN_LIMIT_MS} ms`)
+  const isGone = async () => {
+    await removeLeftovers()
+    return listLabs().every(lab => lab.id !== id)
+  }
+  if (!(await within(DOWN_LIMIT_MS, isGone))) throw new Error(`lab ${id} did not go down within ${DOWN_LIMIT_MS} ms`)
+}
+
+async function within(limitMs: number, isSo: () => boolean | Promise<boolean>): Promise<boolean> {
+  const endMs = performance.now() + limitMs
+  while (!(await isSo())) {
+    if (performance.now() > endMs) return false
     await new Promise(resolve => setTimeout(resolve, 20))
   }
+  return true
 }
 
 async function status(options: LabOptions, io: Io): Promise<number> {

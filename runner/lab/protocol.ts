@@ -62,7 +62,9 @@ function isGone(error: NodeJS.ErrnoException): boolean {
 }
 
 function labIsGone(): UserError {
-  return new UserError('no-lab', 'the lab has just gone down', { hint: 'castproof lab status' })
+  return new UserError('no-lab', 'nobody answers for the lab: it is still coming up, or has just gone down', {
+    hint: 'castproof lab status',
+  })
 }
 
 /** Answers requests until closed; one that fails is answered, not fatal. */

@@ -64,11 +64,12 @@ function readEntry(path: string): LabEntry | undefined {
   }
 }
 
-/** Start time of a process, or undefined when there is none. */
+/** Start time of a process, or undefined when there is none; one that has ended and waits for its parent is none. */
 export function processStartTicks(pid: number): string | undefined {
   try {
     // The command name, field 2, may hold spaces and brackets: count from its end.
-    return readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ')[19]
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? []
+    return ['Z', 'X'].includes(fields[0] ?? '') ? undefined : fields[19]
   } catch (error) {
     if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
     throw error
