@@ -18,8 +18,8 @@ import type { Observation } from './observation.ts'
 const test = suite('mutations of a run', { timeoutMs: 120_000 })
 
 const TESTDATA = fileURLToPath(new URL('testdata', import.meta.url))
-/** They judge encryption, routers and exporters, and have witnesses of their own. */
-const ELSEWHERE = ['encrypted', 'esp', 'xfrm', 'pim', 'flow-accounting', 'flow-messages']
+/** They judge encryption, routers, exporters and collectors, and have witnesses of their own. */
+const ELSEWHERE = ['encrypted', 'esp', 'xfrm', 'pim', 'flow-accounting', 'flow-messages', 'analyser']
 
 /** Where testdata/every-check.yaml puts its roles. */
 const SENDER = 'n1/lxc_n1-1'
@@ -338,6 +338,7 @@ test('unchanged, it passes every check of the registry', async () => {
   assert.equal(
     names.filter(name => !checks.has(name)),
     [],
+    'checks that testdata/every-check.yaml does not use',
   )
 })
 
