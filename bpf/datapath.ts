@@ -108,6 +108,7 @@ export class Datapath {
   readonly #slots = new Map<number, number>()
   #overlay = 0
   #sliceDevice = 0
+  #router = 0
 
   private constructor(object: BpfObject, options: DatapathOptions) {
     this.#object = object
@@ -175,6 +176,12 @@ export class Datapath {
   /** Its tunnel packets are no longer accepted; to be called once no group has it as a subscriber. */
   removeRemoteNode(address: number): void {
     remove(this.#object.mapFd('node_addresses'), addressKey(address))
+  }
+
+  /** Unicast to other nodes' pods goes to the stack, where XFRM encrypts it, and comes in as ESP to this address; 0: as it is. */
+  setRouter(address: number): void {
+    this.#router = address
+    this.#writeSettings()
   }
 
   /** Groups must be enabled before pods can join them. Throws GroupLimitError at the 1025th, and counts it. */
@@ -290,6 +297,7 @@ export class Datapath {
     const value = Buffer.alloc(LAYOUT.mcast_settings.sizeBytes)
     value.writeUInt32LE(this.#overlay, LAYOUT.mcast_settings.overlay_ifindex)
     value.writeUInt32LE(this.#sliceDevice, LAYOUT.mcast_settings.slice_ifindex)
+    value.writeUInt32BE(this.#router, LAYOUT.mcast_settings.router)
     update(this.#object.mapFd('settings'), u32Key(0), value)
   }
 

@@ -1,5 +1,5 @@
 /** Where a fault lives. */
-export type FaultPlace = 'datapath' | 'control plane' | 'exporter' | 'router' | 'collector'
+export type FaultPlace = 'datapath' | 'control plane' | 'encryption' | 'exporter' | 'router' | 'collector'
 
 /** One way to be wrong on purpose. `requirements`: those that it breaks. */
 export interface Fault {
@@ -27,13 +27,13 @@ export const DATAPATH_FAULTS: readonly Fault[] = [
   datapath('wrong-group-mac', ['D33'], 'copies carry 01:00:0e instead of 01:00:5e'),
   datapath('duplicate-local', ['D36', 'D38'], 'each local member gets every datagram twice'),
   datapath('copy-to-non-member', ['D01', 'D29'], 'local pods that are no members get a copy too'),
-  datapath('copy-back-to-sender', ['D36'], 'a sender that is a member gets its own datagrams back'),
+  datapath('copy-back-to-sender', ['D36', 'X20'], 'a sender that is a member gets its own datagrams back'),
   datapath('v2-leave-ignored', ['D01', 'D10'], 'an IGMPv2 Leave changes nothing'),
   datapath('v3-to-in-ignored', ['D01', 'D07', 'D10'], 'CHANGE_TO_INCLUDE_MODE records are skipped'),
   datapath('ssm-allow-ignored', ['D02'], 'ALLOW_NEW_SOURCES records are skipped'),
   datapath('record-stride-8', ['F07', 'F25'], 'every Group Record is taken to be 8 octets long'),
   datapath('checksum-not-verified', ['F01', 'F02', 'F03'], 'the IGMP checksum is not looked at'),
-  datapath('tunnel-per-pod', ['D36'], 'one tunnel packet per remote member pod instead of per node'),
+  datapath('tunnel-per-pod', ['D36', 'X23'], 'one tunnel packet per remote member pod instead of per node'),
   datapath('reforward-from-overlay', ['D37'], 'datagrams from the overlay are sent on to other nodes once'),
   datapath('stop-at-dead-member', ['D38'], 'the first copy that fails ends the replication'),
   datapath('first-packet-lost', ['D01'], 'the first datagram after a join does not reach the new member'),
@@ -88,9 +88,10 @@ export const DATAPATH_FAULTS: readonly Fault[] = [
 ]
 
 export const CONTROL_PLANE_FAULTS: readonly Fault[] = [
-  controlPlane('remote-leave-ignored', ['D36'], 'a node without members left stays subscribed on the others'),
+  controlPlane('remote-leave-ignored', ['D36', 'X13'], 'a node without members left stays subscribed on the others'),
   controlPlane('remote-join-lost', ['D36'], 'a new member is not told to the other nodes'),
   controlPlane('remote-join-late', ['D36'], 'a new member is told to the other nodes 100 ms late'),
+  controlPlane('nodes-without-members-told', ['D36', 'X13'], 'a group that has a member is sent to every node'),
   controlPlane('group-limit-off-by-one', ['L01'], 'the 1024th group is refused'),
   controlPlane('querier-silent', ['D10', 'D20'], 'the querier sends no queries'),
   controlPlane('leave-not-queried', ['D10'], 'the querier does not ask who is left after a leave'),

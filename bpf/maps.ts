@@ -16,7 +16,7 @@ export const LAYOUT = {
   mcast_member: { sizeBytes: 8, target: 0, exclude_hosts: 4, filters: 6 },
   mcast_table: { sizeBytes: 8208, group: 0, rows: 4, count: 8, local: 12, members: 16 },
   mcast_pod: { sizeBytes: 16, address: 0, mac: 4, node_mac: 10 },
-  mcast_settings: { sizeBytes: 8, overlay_ifindex: 0, slice_ifindex: 4 },
+  mcast_settings: { sizeBytes: 12, overlay_ifindex: 0, slice_ifindex: 4, router: 8 },
   mcast_route_key: { sizeBytes: 8, prefix_bits: 0, address: 4 },
   mcast_host_key: { sizeBytes: 12, group: 0, ifindex: 4, host: 8 },
   mcast_host: { sizeBytes: 16, mode: 0, first: 4, expires_ns: 8 },
@@ -61,6 +61,7 @@ export const DROP_REASONS = [
   'copy-failed',
   'tunnel-key',
   'event-lost',
+  'not-encrypted',
   'fault',
 ] as const
 

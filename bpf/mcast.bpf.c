@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A node's multicast datapath: where frames come in. */
 #include "include/command.h"
+#include "include/esp.h"
 #include "include/igmp.h"
 #include "include/replicate.h"
 #include "include/unicast.h"
@@ -35,11 +36,16 @@ int from_pod(struct __sk_buff *skb)
 SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
+	struct mcast_settings *node = node_settings();
 	bool reforwarded = false;
+	__be32 sender = 0;
 	struct ipv4 ip;
 	int reason;
 
-	reason = check_tunnel_key(skb, &reforwarded);
+	/* What XFRM has decrypted comes in a second time, without its tunnel key. */
+	if (is_decrypted(skb, node))
+		return decrypted_to_pod(skb);
+	reason = check_tunnel_key(skb, &sender, &reforwarded);
 	if (reason)
 		return drop(reason - 1);
 	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->vlan_present)
@@ -54,6 +60,8 @@ int from_overlay(struct __sk_buff *skb)
 	}
 	if (is_multicast(ip.dst))
 		return FAULT(REFORWARD_FROM_OVERLAY) && reforwarded ? drop(DROP_FAULT) : replicate(skb, &ip, true);
+	if (node && node->router)
+		return esp_to_stack(skb, &ip, node, sender);
 	if (config.unicast_by_kernel)
 		return TC_ACT_OK;
 	reason = unicast_to_pod(skb, ip.dst);
@@ -64,6 +72,7 @@ int from_overlay(struct __sk_buff *skb)
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
+	mark_esp(skb);
 	return check_vxlan_flag(skb);
 }
 

@@ -152,6 +152,8 @@ export class NodeAgent implements Peer {
     if (pods > 0) this.published.set(group, pods)
     else this.published.delete(group)
     this.#surroundings.tell(this, group, pods)
+    if (this.#has('nodes-without-members-told'))
+      for (const other of this.#surroundings.others(this)) this.setNode(group, other.address, pods)
   }
 
   /** Makes the remote rows of one of this node's groups what the others publish. */

@@ -65,6 +65,7 @@ struct mcast_pod {
 struct mcast_settings {
 	__u32 overlay_ifindex;
 	__u32 slice_ifindex; /* 0: no device to queue slices on */
+	__be32 router; /* tunnel end of encrypted unicast between pods; 0: it goes into the overlay as it is */
 };
 
 struct mcast_route_key {

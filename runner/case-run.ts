@@ -1,7 +1,9 @@
 import { DIRECTION } from '../captures/record.ts'
 import type { StreamSpec } from '../generators/stream-spec.ts'
 import { formatIpv4 } from '../generators/wire/address.ts'
+import { IP_PROTOCOL } from '../generators/wire/ipv4.ts'
 import { clockOffsetNs, clockStepNs } from './clock-step.ts'
+import { changeXfrm, switchEncryption } from './encryption-steps.ts'
 import { Exporters } from './exporters-run.ts'
 import type { Fences } from './fence.ts'
 import type { Patience } from './patience.ts'
@@ -10,6 +12,7 @@ import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
 import { stretched } from './stretch.ts'
 import type { Condition, PlannedCase, PlannedStep } from './suite/plan-types.ts'
+import type { SiteEncryption } from './target/target.ts'
 
 type StepOf<Name extends PlannedStep['action']> = Extract<PlannedStep, { action: Name }>
 
@@ -45,6 +48,7 @@ export class CaseRun {
   private readonly enabled = new Set<number>()
   private readonly streams = new Map<string, StreamSpec[]>()
   private readonly watched = new Map<Condition, () => boolean>()
+  private readonly replays: boolean
 
   constructor(
     planned: PlannedCase,
@@ -60,8 +64,9 @@ export class CaseRun {
     this.stop = parts.stop
     this.patience = parts.patience
     this.subject = { case: planned.id, attempt }
-    this.programs = new Programs(parts.site, parts.recorder, this.subject)
+    this.programs = new Programs(parts.site, parts.recorder, this.subject, parts.patience)
     this.exporters = new Exporters(parts.site, parts.recorder, this.subject)
+    this.replays = planned.steps.flatMap(allSteps).some(step => step.action === 'replay')
   }
 
   async run(): Promise<void> {
@@ -86,6 +91,8 @@ export class CaseRun {
   private async steps(): Promise<void> {
     this.watchFrames()
     await this.leaseGroups()
+    this.site.site.replay?.keep(this.replays)
+    await this.observeXfrm('start')
     for (const step of this.planned.steps) await this.step(step)
   }
 
@@ -108,6 +115,7 @@ export class CaseRun {
     return [
       () => this.exporters.stopAll(),
       () => this.programs.stopAll(),
+      () => this.observeXfrm('end'),
       ...[...this.joined.values()].map(({ pod, group, hosts }) => async () => {
         if (!site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
       }),
@@ -123,7 +131,9 @@ export class CaseRun {
     const about = { step: step.id, action: step.action }
     this.onStep(about)
     this.recorder.observe({ kind: 'step', ...about, phase: 'start', ok: true }, this.subject)
+    if (this.replays) this.site.site.replay?.begin(step.id)
     const outcome = await this.outcomeOf(step)
+    if (this.replays) this.site.site.replay?.end(step.id)
     this.recorder.observe({ kind: 'step', ...about, phase: 'end', ...outcome.told }, this.subject)
     if (outcome.broken !== undefined) throw outcome.broken
   }
@@ -169,6 +179,14 @@ export class CaseRun {
         return this.exporters.start(step)
       case 'flush':
         return this.exporters.flush(step)
+      case 'encryption':
+        return this.encrypted(encryption => switchEncryption(encryption, step))
+      case 'xfrm':
+        return this.encrypted(encryption => changeXfrm(encryption, step))
+      case 'sysctl':
+        return this.sysctl(step)
+      case 'replay':
+        return this.replay(step)
     }
   }
 
@@ -457,7 +475,45 @@ export class CaseRun {
         this.recorder.observe({ kind: 'drops', step, node, reasons: await site.drops(node) }, this.subject)
       }),
     )
+    await this.observeXfrm(step, 'with states')
     return DONE
+  }
+
+  private async encrypted(change: (encryption: SiteEncryption) => Promise<void>): Promise<Outcome> {
+    const { encryption } = this.site.site
+    if (!encryption) return { ok: false, detail: 'the site has no encryption' }
+    await change(encryption)
+    return DONE
+  }
+
+  private async observeXfrm(at: string, states: 'with states' | 'without' = 'without'): Promise<void> {
+    const { encryption } = this.site.site
+    if (!encryption) return
+    for (const { name: node } of this.site.map.nodes) {
+      const fact = { kind: 'xfrm' as const, at, node, errors: await encryption.errors(node) }
+      const more = states === 'with states' ? { states: await encryption.states(node) } : {}
+      this.recorder.observe({ ...fact, ...more }, this.subject)
+    }
+  }
+
+  private sysctl(step: StepOf<'sysctl'>): Outcome {
+    const { site } = this.site
+    if (!site.setSysctl) return { ok: false, detail: 'the target sets no sysctls' }
+    const place = step.pod === undefined ? { node: step.node ?? '' } : { pod: step.pod }
+    site.setSysctl(place, step.interface, step.name, step.value)
+    return DONE
+  }
+
+  private async replay(step: StepOf<'replay'>): Promise<Outcome> {
+    const { site, map } = this.site
+    const uplink = map.nodes.find(node => node.name === step.peer)?.uplinkTap
+    if (!site.replay || uplink === undefined) return { ok: false, detail: 'the target replays no ESP' }
+    const match = { ethernet: { src: this.site.podSite(step.pod).mac }, ipv4: { protocol: IP_PROTOCOL.ESP } }
+    const arrived = this.recorder.count(uplink, DIRECTION.in, { match })
+    const sent = await site.replay.replay(step)
+    if (sent === 0) return { ok: false, detail: `no ESP of ${step.of} had left ${step.node} for ${step.peer}` }
+    const all = await this.recorder.until(() => arrived() >= sent, this.patience.arrivalMs, this.stop)
+    return all ? DONE : { ok: false, detail: `${arrived()} of ${sent} packets came in at ${step.peer}` }
   }
 
   private async restartAgent(step: StepOf<'agent'>): Promise<Outcome> {

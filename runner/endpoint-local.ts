@@ -124,6 +124,11 @@ export class LocalEndpoint implements Endpoint {
     return running
   }
 
+  /** Frames that are nobody's stream, as they are. */
+  inject(frames: readonly Uint8Array[]): void {
+    for (const frame of frames) this.sendFrame(frame)
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.programs].map(program => program.stop()))
     this.programs.clear()

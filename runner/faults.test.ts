@@ -12,7 +12,9 @@ test('docs/faults.md has a row for each, as the registry has it', () => {
   const page = readFileSync(new URL('../docs/faults.md', import.meta.url), 'utf8')
   const rows = page
     .split('\n')
-    .filter(line => /^\| [a-z0-9-]+ \| (datapath|control plane|generator|exporter|router|collector) /.test(line))
+    .filter(line =>
+      /^\| [a-z0-9-]+ \| (datapath|control plane|encryption|generator|exporter|router|collector) /.test(line),
+    )
   const wanted = ALL_FAULTS.map(
     ({ name, place, requirements, description }) =>
       `| ${name} | ${place} | ${requirements.join(', ')} | ${description} |`,

@@ -4,8 +4,15 @@ import { ROUTER_FAULTS } from '../bpf/router-faults.ts'
 import { COLLECTOR_FAULTS } from './analyser/faults.ts'
 import { UserError } from './suite/errors.ts'
 import { didYouMean } from './suite/suggest.ts'
+import { ENCRYPTION_FAULTS } from './target/encryption-faults.ts'
 
-export const ALL_FAULTS: readonly Fault[] = [...FAULTS, ...FLOW_FAULTS, ...ROUTER_FAULTS, ...COLLECTOR_FAULTS]
+export const ALL_FAULTS: readonly Fault[] = [
+  ...FAULTS,
+  ...ENCRYPTION_FAULTS,
+  ...FLOW_FAULTS,
+  ...ROUTER_FAULTS,
+  ...COLLECTOR_FAULTS,
+]
 
 const OF_ROUTER: ReadonlySet<Fault['place']> = new Set(['exporter', 'router', 'collector'])
 

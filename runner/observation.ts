@@ -15,8 +15,8 @@ export type Fact =
   | { kind: 'drops'; step: string; node: string; reasons: Record<string, number> }
   /** Kernel witnesses of loss: cumulative counters, sampled at the start and the end of a case. */
   | { kind: 'witness'; phase: 'start' | 'end'; counters: Record<string, number> }
-  /** XFRM of an encrypted site's node: at a snapshot, and at the start and the end of a case. Counters are cumulative. */
-  | { kind: 'xfrm'; at: string; node: string; errors: Record<string, number>; states: XfrmState[] }
+  /** XFRM of an encrypted site's node: at the start and the end of a case, and at a snapshot with its states. Counters are cumulative. */
+  | { kind: 'xfrm'; at: string; node: string; errors: Record<string, number>; states?: XfrmState[] }
   | { kind: 'tap'; file: string; received: number; dropped: number }
   | { kind: 'program'; step: string; pod: string; program: string; event: 'stdout' | 'stderr' | 'exit'; text: string }
   /** A flow exporter's time of work; its messages are in the collector's capture. */

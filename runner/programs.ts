@@ -1,3 +1,4 @@
+import type { Patience } from './patience.ts'
 import type { RunningProgram } from './programs-run.ts'
 import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
@@ -15,8 +16,10 @@ export class Programs {
   private readonly running = new Map<string, RunningProgram>()
   private readonly lines = new Map<string, string[]>()
   private readonly ended = new Set<string>()
+  private readonly readyMs: number
 
-  constructor(site: StageSite, recorder: Recorder, subject: Subject) {
+  constructor(site: StageSite, recorder: Recorder, subject: Subject, { slowness }: Pick<Patience, 'slowness'>) {
+    this.readyMs = READY_LIMIT_MS * slowness
     this.site = site
     this.recorder = recorder
     this.subject = subject
@@ -33,8 +36,8 @@ export class Programs {
       this.recorder.observe({ ...about, event, text }, this.subject)
     })
     this.running.set(id, child)
-    const ready = await this.recorder.until(() => this.isReady(step), READY_LIMIT_MS, stop)
-    return ready ? { ok: true } : { ok: false, detail: `${program} was not ready within ${READY_LIMIT_MS} ms` }
+    const ready = await this.recorder.until(() => this.isReady(step), this.readyMs, stop)
+    return ready ? { ok: true } : { ok: false, detail: `${program} was not ready within ${this.readyMs} ms` }
   }
 
   private isReady({ id, program }: RunStep): boolean {

@@ -153,7 +153,7 @@ class RunRecording {
       nodes: nodes.length,
       pods: pods.length,
     })
-    const { site, version, taps, clocks, counts } = await sandbox.record(
+    const { site, version, taps, clocks, keys, counts } = await sandbox.record(
       this.job(stage, attempt),
       this.listener(attempt),
       this.stop,
@@ -168,6 +168,7 @@ class RunRecording {
       site,
       ...(clocks === undefined ? {} : { clocks }),
       taps: taps.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) })),
+      ...(keys === undefined ? {} : { keys }),
     })
     // A stage that has ended can be judged, whatever becomes of the run.
     this.write(LAYOUT.run, this.record)

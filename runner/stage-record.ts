@@ -1,3 +1,4 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { pinThread } from '../generators/linux/libc.ts'
@@ -40,6 +41,8 @@ export interface StageOutcome {
   version?: string
   taps: TapFile[]
   clocks?: ClockRecord[]
+  /** File of the throw-away keys, relative to the run directory. */
+  keys?: string
   counts: Counts
 }
 
@@ -69,16 +72,26 @@ export async function recordStage(
     const version = site.version === undefined ? {} : { version: site.version }
     const clocks = (await site.clocks?.()) ?? []
     const others = clocks.length === 0 ? {} : { clocks }
+    const keys = site.encryption ? { keys: leaveKeys(directory, stage.name, attempt, site.encryption.keysFile()) } : {}
     return {
       site: site.map,
       ...version,
       taps,
       ...others,
+      ...keys,
       counts: { streamNumber: streams.last, sentStreams: sent.streams },
     }
   } finally {
     sent.close()
   }
+}
+
+/** What they opened is in the captures, so that they have to be there too: for their owner alone, and never used again. */
+function leaveKeys(directory: string, stage: string, attempt: number, text: string): string {
+  const file = join(LAYOUT.keys, attempt > 1 ? `${stage}-${attempt}.yaml` : `${stage}.yaml`)
+  mkdirSync(join(directory, LAYOUT.keys), { recursive: true, mode: 0o700 })
+  writeFileSync(join(directory, file), text, { mode: 0o600 })
+  return file
 }
 
 /** Senders keep to one CPU, so that a fence cannot overtake what it guards; the control plane has a thread of its own. */

@@ -37,6 +37,7 @@ enum mcast_drop {
 	DROP_COPY_FAILED,
 	DROP_TUNNEL_KEY,            /* the tunnel key could not be read or set */
 	DROP_EVENT_LOST,            /* a membership event found the ring buffer full: the control plane re-reads the tables */
+	DROP_NOT_ENCRYPTED,         /* unicast of another node in clear, where it must come in ESP */
 	DROP_FAULT,                 /* dropped by a fault that is switched on */
 	DROP_MAX,
 };

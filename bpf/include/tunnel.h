@@ -33,7 +33,7 @@ static __noinline int set_tunnel_key(struct __sk_buff *skb, __u32 node, bool ref
 }
 
 /* Whether the packet may enter: 0, or a drop reason + 1. */
-static __always_inline int check_tunnel_key(struct __sk_buff *skb, bool *reforwarded)
+static __always_inline int check_tunnel_key(struct __sk_buff *skb, __be32 *sender, bool *reforwarded)
 {
 	struct bpf_tunnel_key key = {};
 	__be32 outer_source;
@@ -45,6 +45,7 @@ static __always_inline int check_tunnel_key(struct __sk_buff *skb, bool *reforwa
 		return DROP_OUTER_SOURCE + 1;
 	if (!FAULT(VNI_UNCHECKED) && key.tunnel_id != (FAULT(VNI_WRONG) ? config.vni + 1 : config.vni))
 		return DROP_VNI + 1;
+	*sender = outer_source;
 	*reforwarded = key.tunnel_ttl != TUNNEL_TTL;
 	return 0;
 }

@@ -6,7 +6,7 @@ import type { StreamSpec } from '../../generators/stream-spec.ts'
 import type { Difference, LedgerRow, Status } from '../../reports/result.ts'
 import type { Observation, StreamRole } from '../observation.ts'
 import type { CheckName } from '../suite/expectations.ts'
-import type { PlannedCase } from '../suite/plan-types.ts'
+import type { EncryptionTopology, PlannedCase } from '../suite/plan-types.ts'
 
 /**
  * One expectation's judge: a pure function of what was wanted, what left, and what was seen. It opens no socket,
@@ -106,12 +106,7 @@ export interface SiteMap {
   /** Where nodes are joined by VXLAN. */
   overlay?: { udpPort: number; vni: number }
   /** How nodes encrypt what they send to each other; left out: not at all. */
-  encryption?: EncryptionSite
-}
-
-export interface EncryptionSite {
-  /** VXLAN inside ESP between nodes; or unicast between pods encrypted first, then VXLAN; or both at once. */
-  mode: 'overlay-in-esp' | 'esp-in-overlay' | 'both'
+  encryption?: Pick<EncryptionTopology, 'mode'>
 }
 
 /** ESP of the run: the keys it was opened with, and what opened. */

@@ -2,7 +2,7 @@ import { DIRECTION } from '../../captures/record.ts'
 import type { Difference } from '../../reports/result.ts'
 import type { DeliveredWant } from '../suite/expectations.ts'
 import { alteredAt } from './altered.ts'
-import type { Check, FrameNote, Seen, Sent } from './check.ts'
+import type { Check, FrameNote, Seen, Sent, SentStream } from './check.ts'
 import {
   frameOfUnit,
   sequencesOf,
@@ -18,7 +18,7 @@ import { fieldDifferences } from './copy-fields.ts'
 import { differenceText, readable } from './field-text.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { nearestMiss } from './nearest.ts'
-import { tapFault } from './places.ts'
+import { podOf, tapFault } from './places.ts'
 import { closedAtPod } from './proof.ts'
 import { counted, ranges } from './ranges.ts'
 import { eachPair, type Pair } from './receivers.ts'
@@ -138,13 +138,14 @@ interface WrongCopies {
   frames: FrameNote[]
 }
 
-/** Copies in the window whose fields differ from what is wanted, or that still wear a tunnel header. */
+/** Copies in the window whose fields differ from what is wanted, or that wear another number of tunnel headers than their sender gave them. */
 function wrongCopies(want: DeliveredWant, selection: Selection, podTap: string, seen: Seen): WrongCopies {
+  const worn = levelsAtPod(selection.stream, seen)
   const wrong: WrongCopies = { count: 0, first: undefined, differences: [], frames: [] }
   for (const i of sightingsIn(seen, selection, seen.tapIndex(podTap), DIRECTION.in)) {
     const differences = fieldDifferences(seen, want, i).map(readable)
-    if (seen.ledger.levels(i) > 0)
-      differences.push({ field: 'VXLAN levels', expected: '0', seen: String(seen.ledger.levels(i)) })
+    if (seen.ledger.levels(i) !== worn)
+      differences.push({ field: 'VXLAN levels', expected: String(worn), seen: String(seen.ledger.levels(i)) })
     if (differences.length === 0) continue
     wrong.count++
     if (wrong.frames.length < SHOWN)
@@ -154,6 +155,14 @@ function wrongCopies(want: DeliveredWant, selection: Selection, podTap: string, 
     wrong.differences = differences
   }
   return wrong
+}
+
+/** VXLAN headers that the sender itself put around what is stamped. A stranger's outermost is the tunnel's, and ends at the node. */
+function levelsAtPod({ spec, pod }: SentStream, seen: Seen): number {
+  let levels = 0
+  for (let frame = spec.frame; frame.inner; frame = frame.inner) levels++
+  const onNode = seen.site.nodes.some(node => node.name === podOf(seen, pod)?.node)
+  return levels > 0 && !onNode ? levels - 1 : levels
 }
 
 function sumOf(copies: Uint16Array, from: number, to: number): number {

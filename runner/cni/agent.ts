@@ -115,6 +115,8 @@ async function answer(request: NodeRequest, node: CniNode): Promise<unknown> {
       return [{ node: node.identity.name, groups: node.tables() }]
     case 'drops':
       return [{ node: node.identity.name, reasons: node.drops() }]
+    case 'encryption':
+      return []
     case 'faults':
       return node.setFaults(faultNames(request.faults))
     case 'restart':

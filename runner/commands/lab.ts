@@ -4,7 +4,8 @@ import { execa } from 'execa'
 import { formatIpv4 } from '../../generators/wire/address.ts'
 import { faultNames } from '../faults.ts'
 import { type Io, printLine } from '../io.ts'
-import { ask, type LabStatus } from '../lab/protocol.ts'
+import { encryptionText } from '../lab/encryption-text.ts'
+import { ask, type LabStatus, type NodeEncryption } from '../lab/protocol.ts'
 import { findLab, isAlive, type LabEntry, listLabs, removeLeftovers } from '../lab/registry.ts'
 import { type LabWanted, newLabId } from '../lab/supervisor.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
@@ -151,12 +152,18 @@ async function within(limitMs: number, isSo: () => boolean | Promise<boolean>): 
   return true
 }
 
+async function printWithEncryption(status: LabStatus, io: Io): Promise<void> {
+  printStatus(status, io)
+  const nodes = await ask<NodeEncryption>(status.id, { op: 'encryption' })
+  for (const line of encryptionText(status.site.encryption?.mode, nodes)) printLine(io, line)
+}
+
 async function status(options: LabOptions, io: Io): Promise<number> {
   const labs = (options.lab === undefined ? listLabs().filter(isAlive) : [findLab(options.lab)]).map(lab => lab.id)
   const all = await Promise.all(labs.map(id => ask<LabStatus>(id, { op: 'status' })))
   if (options.json) printLine(io, JSON.stringify(all, null, 2))
   else if (all.length === 0) printLine(io, 'no lab is up; castproof lab up brings one up')
-  else for (const one of all) printStatus(one, io)
+  else for (const one of all) await printWithEncryption(one, io)
   return 0
 }
 

@@ -1,14 +1,14 @@
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { createInterface, type Interface } from 'node:readline'
 import type { SiteMap } from '../check/check.ts'
-import type { GroupTable } from '../observation.ts'
+import type { GroupTable, XfrmState } from '../observation.ts'
 import { UserError } from '../suite/errors.ts'
 import { socketPath } from './registry.ts'
 
 /** One JSON object a line each way over the lab's socket. */
 export type LabRequest =
   | { op: 'status' }
-  | { op: 'tables' | 'drops' }
+  | { op: 'tables' | 'drops' | 'encryption' }
   | { op: 'enable' | 'disable'; group: number; node?: string }
   | { op: 'down' }
 
@@ -23,6 +23,8 @@ export interface LabStatus {
   namespaces: Record<string, string>
 }
 
+/** What XFRM of each node says of itself; none where nothing is encrypted. */
+export type NodeEncryption = { node: string; states: XfrmState[]; errors: Record<string, number> }[]
 export type NodeTables = { node: string; groups: GroupTable[] }[]
 export type NodeDrops = { node: string; reasons: Record<string, number> }[]
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Topology } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
 import type { Site } from '../target/target.ts'
-import { type LabRequest, type LabStatus, serve } from './protocol.ts'
+import { type LabRequest, type LabStatus, type NodeEncryption, serve } from './protocol.ts'
 import { processStartTicks, register, unregister } from './registry.ts'
 
 export interface LabWanted {
@@ -78,6 +78,8 @@ async function answer(request: LabRequest, status: LabStatus, site: Site, down: 
       return Promise.all(nodes.map(async node => ({ node, groups: await site.tables(node) })))
     case 'drops':
       return Promise.all(nodes.map(async node => ({ node, reasons: await site.drops(node) })))
+    case 'encryption':
+      return encryptionOf(nodes, site)
     case 'enable':
       for (const node of chosen(nodes, request.node)) await site.enableGroup(node, request.group)
       return null
@@ -89,6 +91,17 @@ async function answer(request: LabRequest, status: LabStatus, site: Site, down: 
       setImmediate(() => down.abort())
       return null
   }
+}
+
+async function encryptionOf(nodes: readonly string[], { encryption }: Site): Promise<NodeEncryption> {
+  if (!encryption) return []
+  return Promise.all(
+    nodes.map(async node => ({
+      node,
+      states: await encryption.states(node),
+      errors: await encryption.errors(node),
+    })),
+  )
 }
 
 function chosen(nodes: readonly string[], node: string | undefined): readonly string[] {

@@ -1,6 +1,8 @@
 import type { z } from 'zod'
 import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
+import { DERIVATIONS } from '../ipsec/derive.ts'
 import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
+import type { EncryptionTopology } from './plan-types.ts'
 import { didYouMean } from './suggest.ts'
 
 export const TARGETS = ['reference', 'bridge', 'host', 'router', 'kubernetes', 'exec'] as const
@@ -24,7 +26,7 @@ export const NEEDS: Readonly<Record<string, string>> = {
   'link-control': 'links of pods and nodes can be taken down',
   'pod-control': 'pods can be killed',
   'agent-control': "a node's control plane can be restarted",
-  encryption: 'ESP between nodes',
+  esp: 'ESP in the kernel, between nodes',
   tracing: 'a tracing program in the kernel',
   netem: 'delay and loss on links',
   nfdump: 'nfcapd and nfdump, to be given flow records',
@@ -52,6 +54,7 @@ export interface TopologyGiven {
   /** Role → node and how many pods. */
   endpoints: Record<string, { node: string; count: number }>
   querier: boolean | Partial<QuerierGiven>
+  encryption?: EncryptionTopology
   private: boolean
 }
 
@@ -201,10 +204,45 @@ const querier = leaf<boolean | Partial<QuerierGiven>>(
   },
 )
 
+/** What Cilium does since 1.18, but for the mode, which has to be said. */
+const ENCRYPTION_DEFAULTS = { algorithm: 'aes-gcm', derivation: 'boot-ids', esn: true, windowPackets: 1024 } as const
+
+/** In one order of keys: what is equal shares a stage. */
+function encryptionOf({
+  mode,
+  ...rest
+}: Pick<EncryptionTopology, 'mode'> & Partial<EncryptionTopology>): EncryptionTopology {
+  return { mode, ...ENCRYPTION_DEFAULTS, ...rest }
+}
+
+const encryptionMode = () => oneOf(['overlay-in-esp', 'esp-in-overlay', 'both'])
+
+const encryption = leaf<EncryptionTopology>(
+  { anyOf: [{ type: 'string', enum: ['overlay-in-esp', 'esp-in-overlay', 'both'] }, { type: 'object' }] },
+  (value, problem) => {
+    if (typeof value === 'string') {
+      const mode = encryptionMode().safeParse(value)
+      return mode.success ? encryptionOf({ mode: mode.data }) : copyIssues(mode.error, problem)
+    }
+    const given = mapping(
+      {
+        mode: encryptionMode(),
+        algorithm: oneOf(['aes-gcm', 'aes-gcm-256', 'aes-cbc-sha256', 'aes-cbc-sha512']).exactOptional(),
+        derivation: oneOf(DERIVATIONS).exactOptional(),
+        esn: bool().exactOptional(),
+        windowPackets: int(1, 4096, 'packets').exactOptional(),
+      },
+      'a mode, or a mapping with mode, algorithm, derivation, esn, windowPackets',
+    ).safeParse(value)
+    return given.success ? encryptionOf(given.data) : copyIssues(given.error, problem)
+  },
+)
+
 const topology = mapping({
   nodes: list(nodeName, 'nodes', { min: 1 }).exactOptional(),
   endpoints: named(endpoint, 'endpoints').exactOptional(),
   querier: querier.exactOptional(),
+  encryption: encryption.exactOptional(),
   private: bool().exactOptional(),
 }).transform((given, context): TopologyGiven => {
   const nodes = given.nodes ?? DEFAULT_NODES
@@ -234,7 +272,13 @@ const topology = mapping({
         role,
       ])
   }
-  return { nodes, endpoints: given.endpoints ?? {}, querier: given.querier ?? false, private: given.private ?? false }
+  return {
+    nodes,
+    endpoints: given.endpoints ?? {},
+    querier: given.querier ?? false,
+    ...(given.encryption ? { encryption: given.encryption } : {}),
+    private: given.private ?? false,
+  }
 })
 
 const group = leaf<GroupGiven>(

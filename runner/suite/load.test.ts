@@ -183,10 +183,15 @@ test('stages: cases without a querier share one, a querier and a thousand pods m
     [
       ['reference-1', 'n1 n2 n3', 7, 5, false],
       ['reference-2', 'n1 n2', 1025, 1, false],
-      ['reference-3', 'n1 n2 n3', 2, 5, true],
+      ['reference-3', 'n1 n2', 3, 1, false],
+      ['reference-4', 'n1 n2', 2, 1, false],
+      ['reference-5', 'n1 n2 n3', 2, 5, true],
     ],
   )
-  assert.is(stages[2]?.topology.querier?.queryIntervalMs, 2000)
+  assert.is(stages[2]?.topology.encryption?.mode, 'both')
+  assert.equal(stages[2]?.topology.encryption?.windowPackets, 1024)
+  assert.is(stages[3]?.topology.encryption?.algorithm, 'aes-cbc-sha256')
+  assert.is(stages[4]?.topology.querier?.queryIntervalMs, 2000)
 })
 
 test('a stranger on the underlay is a pod of no node', () => {
@@ -295,7 +300,7 @@ test('targets: what is not for this run is skipped with the reason', () => {
     plan.stages.map(({ target, cases }) => [target, cases.length]),
     [['bridge', 2]],
   )
-  assert.is(plan.skipped.length, 9)
+  assert.is(plan.skipped.length, 11)
   assert.is(plan.skipped[0]?.skipReason, 'for target reference, exec, kubernetes; this run has bridge')
 })
 
@@ -303,7 +308,12 @@ test('filter', () => {
   const ids = (filter: string) => cases([GOOD], { filter }).map(({ id }) => id)
   assert.equal(ids('v3-join'), ['igmp/v3-join'])
   assert.equal(ids('covers:D36 or covers:F01'), ['lang/crowd', 'lang/rows[name=bad]'])
-  assert.equal(ids('lang !matrix and !(rows or steps)'), ['lang/crowd', 'lang/stranger'])
+  assert.equal(ids('lang !matrix and !(rows or steps)'), [
+    'lang/crowd',
+    'lang/encryption',
+    'lang/encryption-options',
+    'lang/stranger',
+  ])
   assert.equal(ids('level:extended'), ['lang/steps'])
   assert.equal(loadSuites([GOOD], { filter: 'levl:basic' }).errors[0]?.hint, 'did you mean `level`?')
 })

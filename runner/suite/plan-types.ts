@@ -2,6 +2,7 @@ import type { ExporterSettings, FlowExportConfig } from '../../bpf/flow-config.t
 import type { FrameSpec } from '../../generators/frame-spec.ts'
 import type { StreamSpec } from '../../generators/stream-spec.ts'
 import type { RequirementRef } from '../../reports/result.ts'
+import type { Derivation } from '../ipsec/derive.ts'
 import type { CheckName, ExpectationWants, PimMatch } from './expectations.ts'
 
 /** What is left of YAML after planning: numbers and names, nothing to parse later. Kept as `plan.json`. */
@@ -50,6 +51,8 @@ export interface Stage {
 export interface Topology {
   nodes: string[]
   pods: { name: string; node: string }[]
+  /** ESP between nodes; absent: none. */
+  encryption?: EncryptionTopology
   /** Timers of the per-node querier in milliseconds; absent: no querier. */
   querier?: QuerierTimers
   /** How the routers of target `router` route; absent: another target. */
@@ -65,6 +68,18 @@ export interface RouterSetup {
 }
 
 export const ROUTER_MULTICAST = ['static'] as const
+
+export interface EncryptionTopology {
+  /** VXLAN inside ESP between nodes; or unicast between pods encrypted first, then VXLAN; or both at once. */
+  mode: 'overlay-in-esp' | 'esp-in-overlay' | 'both'
+  algorithm: 'aes-gcm' | 'aes-gcm-256' | 'aes-cbc-sha256' | 'aes-cbc-sha512'
+  /** How the keys of each direction of each pair of nodes are made from the secret. */
+  derivation: Derivation
+  /** Extended sequence numbers (RFC 4303 §2.2.1). */
+  esn: boolean
+  /** Anti-replay window (RFC 4303 §3.4.3). */
+  windowPackets: number
+}
 
 export interface QuerierTimers {
   robustness: number
@@ -152,9 +167,26 @@ export type Action =
   | { action: 'exporter'; node: string; config: ExporterWanted }
   /** What the exporter's cache holds leaves now. */
   | { action: 'flush'; exporter: string }
+  | { action: 'encryption'; do: EncryptionDo; nodes: string[] }
+  /** States or policies of a node's tunnels are lost, or a tunnel's numbers go on from `sequence` at both ends. */
+  | { action: 'xfrm'; do: 'lose-states' | 'lose-policies'; node: string; peer?: string; direction?: 'out' | 'in' }
+  | { action: 'xfrm'; do: 'sequence'; node: string; peer: string; sequence: number }
+  | { action: 'sysctl'; pod?: string; node?: string; name: SysctlName; interface: string; value: number }
+  /** ESP packets that left `node` for `peer` during step `of` come in at `peer` again, from a stranger's interface. */
+  | { action: 'replay'; pod: string; of: string; node: string; peer: string; count?: number; alter: Alteration }
 
 /** A flow exporter as a suite asks for it; where the collector is, the site knows. */
 export type ExporterWanted = Omit<FlowExportConfig, 'exporter'> & { exporter: ExporterSettings }
+
+export const ENCRYPTION_DOES = ['on', 'off', 'forget', 'reboot', 'rotate', 'rotate-begin', 'rotate-end'] as const
+export type EncryptionDo = (typeof ENCRYPTION_DOES)[number]
+
+export const SYSCTLS = ['accept_local', 'rp_filter'] as const
+export type SysctlName = (typeof SYSCTLS)[number]
+
+/** What is done to an ESP packet before it is sent again: nothing, one bit of its ciphertext or ICV, another SPI, its last octets cut off. */
+export const ALTERATIONS = ['none', 'ciphertext', 'icv', 'spi', 'sequence', 'truncate'] as const
+export type Alteration = (typeof ALTERATIONS)[number]
 
 export type Condition =
   /** Probes from `from` to `group` reach every pod of `to`. */

@@ -71,6 +71,7 @@ class Body {
     const trouble = [
       ...misplacedGroupMac(known, expectations),
       ...deadPods(known),
+      ...(this.draft.header.topology.encryption ? [] : nothingToEncrypt(known)),
       ...checkDelivered(expectations, known),
       ...addControls(expectations, facts),
       ...addPriming(expectations, known),
@@ -87,7 +88,9 @@ class Body {
       title: draft.header.title,
       covers: draft.header.covers.flatMap(id => setting.requirements.get(id) ?? []),
       level: draft.header.level,
-      needs: [...new Set([...draft.header.needs, ...neededBy(known)])].sort(),
+      needs: [
+        ...new Set([...draft.header.needs, ...neededBy(known), ...(draft.header.topology.encryption ? ['esp'] : [])]),
+      ].sort(),
       params: Object.fromEntries(
         Object.entries(draft.row.params).map(([name, value]) => [
           name,
@@ -219,6 +222,19 @@ function deadPods(steps: readonly KnownStep[]): Trouble[] {
   })
 }
 
+const OF_ENCRYPTION: ReadonlySet<string> = new Set(['encryption', 'xfrm', 'replay'])
+
+function nothingToEncrypt(steps: readonly KnownStep[]): Trouble[] {
+  return steps
+    .filter(({ read }) => OF_ENCRYPTION.has(read.kind))
+    .map(({ path, read }) => ({
+      path: [...path],
+      code: 'no-encryption',
+      message: `a step \`${read.kind}\` where nothing is encrypted`,
+      hint: 'topology: { encryption: overlay-in-esp, … }',
+    }))
+}
+
 /** Who has to be there for a step. */
 function podsOf(action: Action): readonly string[] {
   switch (action.action) {
@@ -237,7 +253,17 @@ function podsOf(action: Action): readonly string[] {
 }
 
 /** Steps after which nothing else in the stage is sure of its ground. */
-const ALONE: ReadonlySet<string> = new Set(['kill', 'revive', 'link', 'agent', 'exporter'])
+const ALONE: ReadonlySet<string> = new Set([
+  'kill',
+  'revive',
+  'link',
+  'agent',
+  'exporter',
+  'encryption',
+  'xfrm',
+  'sysctl',
+  'replay',
+])
 
 function indexOf(step: SeenStep): number {
   return Number(step.path.at(-2))

@@ -22,7 +22,7 @@ const SHARED_PODS_PER_NODE = 16
 
 /**
  * Cases of a target that differ only in their roles share one stage: the union of their nodes, as many pods on each as
- * any of them needs, `<node>-<k>`. Querier, `private` and large pod counts keep stages apart.
+ * any of them needs, `<node>-<k>`. Querier, encryption, `private` and large pod counts keep stages apart.
  */
 export function planPools(
   wishes: readonly PoolWish[],
@@ -35,6 +35,7 @@ export function planPools(
       querierOf(wish.topology, timers),
       wish.topology.private && wish.id,
       shapeOf(wish.topology),
+      wish.topology.encryption,
     ])
     pools.set(key, [...(pools.get(key) ?? []), wish])
   }
@@ -88,7 +89,14 @@ function poolTopology(members: readonly PoolWish[], timers: QuerierTimers): Topo
   )
   const first = members[0]!
   const querier = querierOf(first.topology, timers)
-  return { nodes, pods, ...(querier ? { querier } : {}), ...(first.topology.private ? { private: first.id } : {}) }
+  const { encryption } = first.topology
+  return {
+    nodes,
+    pods,
+    ...(querier ? { querier } : {}),
+    ...(encryption ? { encryption } : {}),
+    ...(first.topology.private ? { private: first.id } : {}),
+  }
 }
 
 /** Pods of each role: on each node, in the order in which the roles are written. */

@@ -7,7 +7,7 @@ import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.
 import { bool, hexText, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
 import { LateAddress, type Names, type References } from './names.ts'
 import { interfaceName, pimShape } from './pim-schema.ts'
-import type { Action } from './plan-types.ts'
+import { type Action, ALTERATIONS, ENCRYPTION_DOES, SYSCTLS } from './plan-types.ts'
 import { PROGRAM_NAMES, PROGRAMS } from './programs.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -39,6 +39,10 @@ export const STEP_KINDS = [
   'agent',
   'exporter',
   'flush',
+  'encryption',
+  'xfrm',
+  'sysctl',
+  'replay',
 ] as const
 export type StepKind = (typeof STEP_KINDS)[number]
 
@@ -101,6 +105,10 @@ export function stepSchemas(names: Names, refs: References) {
       mapping({ id: id().exactOptional(), node: refs.node, do: oneOf(['restart']) }).transform(
         ({ id, node, do: what }): ReadStep => read('agent', id, { action: 'agent', node, do: what }),
       ),
+    encryption: () => encryptionSchema(names, refs),
+    xfrm: () => xfrmSchema(refs),
+    sysctl: () => sysctlSchema(refs),
+    replay: () => replaySchema(refs),
   }
 }
 
@@ -618,6 +626,85 @@ function groupSchema(names: Names, refs: References) {
       nodes: group.nodes ?? [...names.nodes],
       refused: group.refused ?? 0,
     })
+  })
+}
+
+function encryptionSchema(names: Names, refs: References) {
+  return mapping({ id: id().exactOptional(), do: oneOf(ENCRYPTION_DOES), nodes: refs.nodes.exactOptional() }).transform(
+    ({ id, do: what, nodes }, context): ReadStep => {
+      if (nodes && what.startsWith('rotate'))
+        context.issues.push({
+          code: 'custom',
+          message: 'a rotation is of all nodes',
+          input: nodes,
+          path: ['nodes'],
+          params: { code: 'bad-encryption', hint: 'leave nodes out' },
+        })
+      return read('encryption', id, { action: 'encryption', do: what, nodes: nodes ?? [...names.nodes] })
+    },
+  )
+}
+
+const MAX_SEQUENCE = 2 ** 33
+
+function xfrmSchema(refs: References) {
+  const lost = { peer: refs.node.exactOptional(), direction: oneOf(['out', 'in']).exactOptional() }
+  const kind = <const K extends string>(what: K) => z.literal(what)
+  return z
+    .discriminatedUnion(
+      'do',
+      [
+        mapping({ do: kind('lose-states'), id: id().exactOptional(), node: refs.node, ...lost }),
+        mapping({ do: kind('lose-policies'), id: id().exactOptional(), node: refs.node, ...lost }),
+        mapping({
+          do: kind('sequence'),
+          id: id().exactOptional(),
+          node: refs.node,
+          peer: refs.node,
+          sequence: int(0, MAX_SEQUENCE, 'the last number used'),
+        }),
+      ],
+      { error: issue => choiceError('do', ['lose-states', 'lose-policies', 'sequence'], issue.input) },
+    )
+    .transform(({ id, ...xfrm }): ReadStep => read('xfrm', id, { action: 'xfrm', ...xfrm } as Action))
+}
+
+function sysctlSchema(refs: References) {
+  return mapping({
+    id: id().exactOptional(),
+    endpoint: refs.endpoint.exactOptional(),
+    node: refs.node.exactOptional(),
+    name: oneOf(SYSCTLS),
+    interface: oneOf(['all', 'default', 'eth0', 'cilium_vxlan']).exactOptional(),
+    value: int(0, 2),
+  }).transform((given, context): ReadStep => {
+    exclusiveKeys(given, ['endpoint', 'node'], true, (message, hint, key) =>
+      context.issues.push({
+        code: 'custom',
+        message,
+        input: given,
+        path: key ? [key] : [],
+        params: { code: 'bad-sysctl', hint },
+      }),
+    )
+    const place = given.node === undefined ? { pod: given.endpoint! } : { node: given.node }
+    const { name, value } = given
+    return read('sysctl', given.id, { action: 'sysctl', ...place, name, interface: given.interface ?? 'all', value })
+  })
+}
+
+function replaySchema(refs: References) {
+  return mapping({
+    id: id().exactOptional(),
+    from: refs.endpoint,
+    of: refs.step(['send']),
+    node: refs.node,
+    peer: refs.node,
+    count: int(1, 100_000).exactOptional(),
+    alter: oneOf(ALTERATIONS).exactOptional(),
+  }).transform(({ id, from, of, node, peer, count, alter }): ReadStep => {
+    const many = count === undefined ? {} : { count }
+    return read('replay', id, { action: 'replay', pod: from, of, node, peer, ...many, alter: alter ?? 'none' })
   })
 }
 

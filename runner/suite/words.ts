@@ -71,6 +71,14 @@ export class CaseWords {
         return `the flow cache of ${step.exporter} leaves`
       case 'agent':
         return `${step.do} the control plane of ${step.node}`
+      case 'encryption':
+        return `encryption: ${step.do}, ${step.nodes.join(', ')}`
+      case 'xfrm':
+        return xfrmWords(step)
+      case 'sysctl':
+        return `${step.name} of ${step.interface} is ${step.value} in ${step.node ?? this.pods([step.pod ?? ''])}`
+      case 'replay':
+        return `${this.pods([step.pod])} sends ${step.count ?? 'all'} ESP packets of ${step.of} from ${step.node} to ${step.peer} again${step.alter === 'none' ? '' : `, with its ${step.alter} altered`}`
     }
   }
 
@@ -149,6 +157,13 @@ export class CaseWords {
     const shown = items.slice(0, 6).map((item, i) => this.value(item, bind, `${at}.${i}`, key))
     return shown.join(', ') + (items.length > 6 ? `, … ${items.length} in all` : '')
   }
+}
+
+function xfrmWords(step: Extract<Action, { action: 'xfrm' }>): string {
+  if (step.do === 'sequence') return `sequence numbers from ${step.node} to ${step.peer} go on from ${step.sequence}`
+  const what = step.do === 'lose-states' ? 'states' : 'policies'
+  const which = [step.direction && `${step.direction}bound`, step.peer && `with ${step.peer}`].filter(Boolean).join(' ')
+  return `${step.node} loses its XFRM ${what}${which === '' ? '' : `, ${which}`}`
 }
 
 const MACS = /ethernet\.(dst|src)$/

@@ -9,6 +9,8 @@ const SHARED_NAMESPACE_ABOVE = 64
 const POD_MTU_BYTES = 1500
 /** Leaves room for one level of VXLAN (50 bytes) around a full-size pod packet: nothing fragments on the underlay. */
 const UNDERLAY_MTU_BYTES = 1600
+/** Room for ESP, VXLAN and ESP again: the kernel would tell routes into the overlay to take less, and full-size unicast would be lost. */
+const UNDERLAY_MTU_BOTH_BYTES = 1800
 export const OVERLAY_UDP_PORT = 8472
 /** As a pod's node: not on any node but on the wire between them, where a stranger would stand. */
 export const UNDERLAY = 'underlay'
@@ -25,8 +27,12 @@ export interface BedNode {
   ns: Netns
   uplinkIndex: number
   overlayIndex: number
+  /** Of cilium_vxlan. */
+  overlayMac: number
   /** Where its pods' addresses come from: /16. */
   podNetwork: number
+  /** Tunnel end of unicast between pods that is encrypted before it goes into the overlay. */
+  router: number
 }
 
 export interface BedPod {
@@ -85,7 +91,9 @@ export class Bed {
       ns: underlay,
       uplinkIndex: 0,
       overlayIndex: 0,
+      overlayMac: 0,
       podNetwork: STRANGERS,
+      router: 0,
     }
     const names = this.topology.nodes
     for (const [i, name] of names.entries()) {
@@ -99,15 +107,18 @@ export class Bed {
         ns,
         uplinkIndex: 0,
         overlayIndex: 0,
+        overlayMac: 0x0204_0000_0000 + address,
         podNetwork: 0x0a010000 + (i << 16),
+        router: 0x0a01fffe + (i << 16),
       })
     }
     const nodes = [...this.nodes.values()]
+    const mtu = underlayMtuBytes(this.topology)
     await ip(underlay, [
-      `link add br0 mtu ${UNDERLAY_MTU_BYTES} type bridge mcast_snooping 0 stp_state 0`,
+      `link add br0 mtu ${mtu} type bridge mcast_snooping 0 stp_state 0`,
       'link set br0 up',
       ...nodes.flatMap((node, i) => [
-        `link add u${i} mtu ${UNDERLAY_MTU_BYTES} type veth peer name eth0 mtu ${UNDERLAY_MTU_BYTES} address ${formatMac(node.mac)} netns ${node.ns.path}`,
+        `link add u${i} mtu ${mtu} type veth peer name eth0 mtu ${mtu} address ${formatMac(node.mac)} netns ${node.ns.path}`,
         `link set u${i} master br0 up`,
       ]),
     ])
@@ -126,7 +137,7 @@ export class Bed {
       ...others.map(
         other => `neigh add ${formatIpv4(other.address)} lladdr ${formatMac(other.mac)} dev eth0 nud permanent`,
       ),
-      `link add cilium_vxlan mtu ${POD_MTU_BYTES} type vxlan external dstport ${OVERLAY_UDP_PORT}`,
+      `link add cilium_vxlan address ${formatMac(node.overlayMac)} mtu ${POD_MTU_BYTES} type vxlan external dstport ${OVERLAY_UDP_PORT}`,
       'link set cilium_vxlan up',
     ])
     inNetns(node.ns, () => {
@@ -206,6 +217,11 @@ export class Bed {
     this.nodes.clear()
     await this.namespaces.close()
   }
+}
+
+function underlayMtuBytes({ encryption }: Topology): number {
+  const { mode = 'overlay-in-esp' } = encryption ?? {}
+  return mode === 'overlay-in-esp' ? UNDERLAY_MTU_BYTES : UNDERLAY_MTU_BOTH_BYTES
 }
 
 async function linkPods(node: BedNode, pods: readonly BedPod[]): Promise<void> {

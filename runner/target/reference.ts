@@ -5,15 +5,18 @@ import { Tap } from '../../captures/tap.ts'
 import type { Netns } from '../../generators/linux/netns.ts'
 import { IP_PROTOCOL } from '../../generators/wire/ipv4.ts'
 import type { SiteMap } from '../check/check.ts'
-import type { Endpoint } from '../endpoint.ts'
 import { LocalEndpoint } from '../endpoint-local.ts'
 import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
-import type { Topology } from '../suite/plan-types.ts'
+import type { EncryptionTopology, SysctlName, Topology } from '../suite/plan-types.ts'
 import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, UNDERLAY } from './bed.ts'
+import { Encryption } from './encryption.ts'
+import { Wrongs } from './encryption-faults.ts'
+import { EspReplay, type Stranger } from './esp-replay.ts'
 import { LocalTap } from './local-tap.ts'
 import { setDeviceUp } from './namespaces.ts'
 import type { SiteTap } from './site-tap.ts'
+import { Sysctls } from './sysctls.ts'
 import type { BringUpOptions, Site, TapsWanted, Target } from './target.ts'
 import { witnessCounters } from './witness.ts'
 
@@ -43,9 +46,14 @@ async function bringUp(
   datapath: Partial<DatapathOptions>,
 ): Promise<Site> {
   const bed = await Bed.create(topology, options.prefix)
-  const site = new ReferenceSite(bed, { ...datapath, ...(topology.querier ? { querier: topology.querier } : {}) })
+  const site = new ReferenceSite(
+    bed,
+    { ...datapath, ...(topology.querier ? { querier: topology.querier } : {}) },
+    topology.encryption,
+  )
   try {
     stop.throwIfAborted()
+    await site.encryption?.prepare()
     await site.load(options.faults)
     return site
   } catch (error) {
@@ -59,13 +67,19 @@ class ReferenceSite implements Site {
   private readonly datapaths = new Map<string, Datapath>()
   private readonly endpoints = new Map<string, LocalEndpoint>()
   private readonly killed = new Set<string>()
+  private readonly sysctls = new Sysctls()
+  readonly encryption: Encryption | undefined
+  readonly replay: EspReplay | undefined
   private readonly down = new Map<string, { pod: string } | { node: string }>()
   private readonly options: Partial<DatapathOptions>
   private controlPlane: ControlPlane | undefined
 
-  constructor(bed: Bed, options: Partial<DatapathOptions>) {
+  constructor(bed: Bed, options: Partial<DatapathOptions>, encryption: EncryptionTopology | undefined) {
     this.bed = bed
     this.options = options
+    const setRouter = (node: string, address: number) => this.datapath(node).setRouter(address)
+    this.encryption = encryption && new Encryption(bed.nodeList, encryption, { vni: VNI, setRouter })
+    this.replay = encryption && new EspReplay(bed.nodes, pod => this.stranger(pod))
   }
 
   get map(): SiteMap {
@@ -74,16 +88,19 @@ class ReferenceSite implements Site {
         name: node.name,
         address: node.address,
         mac: node.mac,
+        ...(this.encryption ? { routerAddress: node.router } : {}),
         uplinkTap: `${node.name}/eth0`,
         overlayTap: `${node.name}/cilium_vxlan`,
       })),
       pods: [...this.bed.pods.values()].map(podOfMap),
       overlay: { udpPort: OVERLAY_UDP_PORT, vni: VNI },
+      ...(this.encryption ? { encryption: this.encryption.options } : {}),
     }
   }
 
   /** Loads a datapath for each node, attaches it everywhere, and starts what keeps the nodes in step. */
-  async load(faults: readonly string[]): Promise<void> {
+  async load(allFaults: readonly string[]): Promise<void> {
+    const faults = Wrongs.ofDatapath(allFaults)
     for (const node of this.bed.nodeList) {
       const { name, address } = node
       const datapath = Datapath.load({ ...this.options, node: { name, address }, vni: VNI, faults })
@@ -94,6 +111,7 @@ class ReferenceSite implements Site {
     }
     for (const pod of this.bed.servedPods) this.attach(pod)
     this.controlPlane = await startControlPlane([...this.datapaths.values()])
+    await this.encryption?.install(allFaults)
   }
 
   private attach(pod: BedPod): void {
@@ -119,12 +137,16 @@ class ReferenceSite implements Site {
     await this.load(faults)
   }
 
-  endpoint(name: string): Endpoint {
+  endpoint(name: string): LocalEndpoint {
     const known = this.endpoints.get(name)
     if (known) return known
     const endpoint = new LocalEndpoint(this.pod(name))
     this.endpoints.set(name, endpoint)
     return endpoint
+  }
+
+  private stranger(name: string): Stranger {
+    return { mac: this.pod(name).mac, inject: frames => this.endpoint(name).inject(frames) }
   }
 
   async openTaps({ directory, prefix }: TapsWanted): Promise<SiteTap[]> {
@@ -142,6 +164,8 @@ class ReferenceSite implements Site {
     )
     if (this.options.querier)
       for (const tap of taps) tap.watch((frame, name, direction) => this.hear(frame, name, direction))
+    if (this.replay)
+      for (const tap of taps) tap.watch((frame, name, direction) => this.replay?.hear(frame, name, direction))
     return taps.map(tap => new LocalTap(tap))
   }
 
@@ -202,6 +226,11 @@ class ReferenceSite implements Site {
     else this.down.set(key, what)
   }
 
+  setSysctl(place: { pod: string } | { node: string }, device: string, name: SysctlName, value: number): void {
+    const { ns } = 'pod' in place ? this.pod(place.pod) : this.node(place.node)
+    this.sysctls.set(ns, device, name, value)
+  }
+
   async kill(name: string): Promise<void> {
     const pod = this.pod(name)
     await this.endpoints.get(name)?.close()
@@ -213,6 +242,8 @@ class ReferenceSite implements Site {
 
   async restore(): Promise<boolean> {
     const changed = this.killed.size > 0 || this.down.size > 0
+    this.sysctls.restore()
+    await this.encryption?.restore()
     for (const what of [...this.down.values()]) await this.setLink(what, true)
     await this.makeAnew([...this.killed])
     return changed
@@ -232,6 +263,7 @@ class ReferenceSite implements Site {
 
   async restartAgent(node: string): Promise<void> {
     await this.controlPlane?.restart(node)
+    await this.encryption?.restartAgent(node)
   }
 
   unreachable(): ReadonlySet<string> {
@@ -247,6 +279,7 @@ class ReferenceSite implements Site {
   async close(): Promise<void> {
     for (const endpoint of this.endpoints.values()) await endpoint.close()
     await this.unload('kept')
+    await this.encryption?.close()
     await this.bed.close()
   }
 

@@ -1,9 +1,10 @@
 import type { SiteMap } from '../check/check.ts'
 import type { Endpoint } from '../endpoint.ts'
-import type { GroupTable } from '../observation.ts'
+import type { PolicyDirection } from '../ipsec/xfrm.ts'
+import type { GroupTable, XfrmState } from '../observation.ts'
 import type { Capability } from '../probe.ts'
 import type { ClockRecord } from '../run-directory.ts'
-import type { ExporterWanted, Topology } from '../suite/plan-types.ts'
+import type { Alteration, ExporterWanted, SysctlName, Topology } from '../suite/plan-types.ts'
 import type { SiteTap } from './site-tap.ts'
 
 /** A driver: knows how to bring one kind of SUT up, and nothing about verdicts. */
@@ -84,6 +85,12 @@ export interface Site {
   /** Makes killed pods anew and sets links up again; true when there was anything to do. */
   restore(): Promise<boolean>
   restartAgent(node: string): Promise<void>
+  /** In the namespace of a pod or a node; taken back by `restore`. */
+  setSysctl?(place: { pod: string } | { node: string }, device: string, name: SysctlName, value: number): void
+  /** ESP between the nodes, where the topology asks for it. */
+  readonly encryption?: SiteEncryption | undefined
+  /** Where ESP can be sent again. */
+  readonly replay?: SiteReplay | undefined
   /** Pods that can neither send nor receive now: killed, or their link is down. */
   unreachable(): ReadonlySet<string>
   /**
@@ -92,4 +99,55 @@ export interface Site {
    */
   setFaults?(faults: readonly string[]): Promise<void>
   close(): Promise<void>
+}
+
+/** ESP packets that left `node` for `peer` during step `of`, again, from the interface of `pod`. */
+export interface ReplayWanted {
+  pod: string
+  of: string
+  node: string
+  peer: string
+  count?: number | undefined
+  alter: Alteration
+}
+
+export interface SiteReplay {
+  /** Whether what leaves is to be kept; what was is forgotten either way. */
+  keep(on: boolean): void
+  /** What leaves from here on belongs to the step, until its end. */
+  begin(step: string): void
+  end(step: string): void
+  /** How many were sent. */
+  replay(wanted: ReplayWanted): Promise<number>
+}
+
+/** Whose packets are meant: all that `node` exchanges with `peer`, or one direction of it. */
+export interface TunnelChoice {
+  node: string
+  peer?: string | undefined
+  direction?: PolicyDirection | undefined
+}
+
+/** What suites do to the encryption of a site. */
+export interface SiteEncryption {
+  switchOn(nodes: readonly string[]): Promise<void>
+  /** Everything goes in clear; keys and their numbers stay. */
+  switchOff(nodes: readonly string[]): Promise<void>
+  /** Nodes that have no keys any more, and protect nothing. */
+  forget(nodes: readonly string[]): Promise<void>
+  /** Nodes that come up with another boot ID: their keys with everybody are others. */
+  reboot(nodes: readonly string[]): Promise<void>
+  /** A new key, with the next SPI, which is sent with as soon as all nodes can receive with it. */
+  beginRotation(): Promise<void>
+  /** The old key goes. */
+  endRotation(): Promise<void>
+  loseStates(choice: TunnelChoice): Promise<void>
+  losePolicies(choice: TunnelChoice): Promise<void>
+  /** The last number that `node` has used towards `peer`, and that `peer` has seen. */
+  setSequence(wanted: { node: string; peer: string; sequence: number }): Promise<void>
+  /** Counters of loss, cumulative. */
+  errors(node: string): Promise<Record<string, number>>
+  states(node: string): Promise<XfrmState[]>
+  /** Every key there was, in the format of docs/encryption.md: for the run directory. */
+  keysFile(): string
 }
