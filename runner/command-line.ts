@@ -180,9 +180,14 @@ function addFaults(program: Command, dispatch: Dispatch): void {
     .option('--fault <name>', 'this row only, may repeat', list, [])
     .option('--self', 'faults of the generators, too (none are built in yet)', false)
     .option('--out <dir>', 'folder of the run directories (default: a new one under castproof-runs/)')
+    .addOption(new Option('--sandbox <where>', 'where it runs').choices(['host', 'vm']).default('host'))
     .option('--json', 'as JSON', false)
     .action((suites: string[], options: Omit<FaultsOptions, 'suites'>) => dispatch('faults', { ...options, suites }))
-  withExamples(command, ['castproof faults', 'castproof faults --fault duplicate-local --fault leak-20ms'])
+  withExamples(command, [
+    'castproof faults',
+    'castproof faults --fault duplicate-local --fault leak-20ms',
+    'castproof faults suites/encryption --sandbox vm',
+  ])
 }
 
 function addSend(program: Command, dispatch: Dispatch): void {

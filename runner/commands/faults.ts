@@ -1,12 +1,15 @@
 import { join } from 'node:path'
 import type { Fault } from '../../bpf/faults.ts'
 import { EXIT } from '../exit.ts'
+import { faultsFor, leftOutLines } from '../fault-choice.ts'
 import { type FaultMatrix, faultMatrix } from '../fault-matrix.ts'
 import type { FaultRow } from '../fault-row.ts'
 import { ALL_FAULTS, faultNames, targetOfFault } from '../faults.ts'
+import { makeFolder } from '../folder.ts'
 import { type Io, printLine } from '../io.ts'
 import { HostSandbox, KeptSites } from '../sandbox/host.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
+import { VM_HAS, VmSandbox } from '../sandbox/vm.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError } from '../suite/errors.ts'
 import type { Plan } from '../suite/plan-types.ts'
@@ -41,36 +44,52 @@ export async function faultsCommand(options: FaultsOptions, io: Io): Promise<num
   if (!options.json) printLine(io, `${Math.round((performance.now() - startMs) / 1000)} s, runs in ${directory}`)
   const holes = [...matrices.values()].flatMap(({ survivors, idle, unsound }) => [...survivors, ...idle, ...unsound])
   if (matrices.size === 0) throw new UserError('no-fault', 'no fault is of a target that these suites are for')
+  if ([...matrices.values()].every(({ rows }) => rows.length === 0)) return EXIT.cannot
   return holes.length > 0 ? EXIT.failed : EXIT.passed
 }
 
 async function matrixOf(
   target: Target,
   plan: Plan,
-  faults: readonly Fault[],
+  asked: readonly Fault[],
   directory: string,
   options: FaultsOptions,
   io: Io,
 ): Promise<FaultMatrix> {
-  await requireTarget(target)
+  const inVm = options.sandbox === 'vm'
+  if (inVm) makeFolder(directory)
+  if (!inVm) await requireTarget(target)
+  const partial = options.fault.length > 0
+  const skipped = await skipsOf(plan, new Map([[target.name, target]]), io.signal, inVm ? VM_HAS : [])
+  const { faults, leftOut } = partial
+    ? { faults: asked, leftOut: [] }
+    : faultsFor(plan, asked, skipped, options.suites.length > 0)
   const onRow = (row: FaultRow, position: number): void => {
     if (!options.json) printLine(io, rowLine(row, position, faults.length))
   }
   const kept = new KeptSites()
-  const sandbox = new HostSandbox(kept.siteOf)
+  const sandbox = inVm
+    ? await VmSandbox.prepare({ directory, keepSites: true, stderr: io.stderr })
+    : new HostSandbox(kept.siteOf)
   const wanted = {
     plan,
     target,
     faults,
-    partial: options.fault.length > 0,
+    partial,
     directory,
     jobs: DEFAULT_JOBS,
-    skipped: await skipsOf(plan, new Map([[target.name, target]]), io.signal),
+    skipped,
     sandboxOf: (): Sandbox => sandbox,
     waivers: waiversFor([target.name], {}, io),
     onRow,
   }
-  return faultMatrix(wanted, io.signal).finally(() => kept.close())
+  try {
+    return await faultMatrix(wanted, io.signal)
+  } finally {
+    await sandbox.close()
+    await kept.close()
+    if (!options.json) for (const line of leftOutLines(leftOut)) printLine(io, line)
+  }
 }
 
 /** One target's matrix is printed as it is, several by name. */

@@ -50,6 +50,7 @@ export interface FaultsOptions {
   suites: string[]
   /** Also run the faults of our own parts: generators, control plane. */
   self: boolean
+  sandbox: 'host' | 'vm'
   /** Rows to run; empty: all. */
   fault: string[]
   out?: string

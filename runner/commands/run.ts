@@ -18,7 +18,7 @@ import { type RunWanted, run } from '../run.ts'
 import { freshSites, HostSandbox, type SiteOf } from '../sandbox/host.ts'
 import { suiteOf } from '../sandbox/kernel.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
-import { VmSandbox } from '../sandbox/vm.ts'
+import { VM_HAS, VmSandbox } from '../sandbox/vm.ts'
 import { SonobuoyPlugin } from '../sonobuoy.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
@@ -78,7 +78,10 @@ export async function runWithSite(
   keepSenderOnOneCpu()
   try {
     const keys = options.keys === undefined ? undefined : readKeysFile(resolve(io.cwd, options.keys), options.keys)
-    const skipped = { ...(await skipsOf(plan, targets, io.signal)), ...casesOf(plan, lacking) }
+    const skipped = {
+      ...(await skipsOf(plan, targets, io.signal, options.sandbox === 'vm' ? VM_HAS : [])),
+      ...casesOf(plan, lacking),
+    }
     const exitCodes: number[] = []
     for (let turn = 1; turn <= options.repeat; turn++)
       exitCodes.push(

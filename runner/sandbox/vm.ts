@@ -10,6 +10,9 @@ import { type Kernel, kernelNamed } from './kernel.ts'
 import { messages, type Report, writeMessage } from './protocol.ts'
 import type { Sandbox } from './sandbox.ts'
 
+/** Capabilities of Debian's kernels, whatever this machine lacks. */
+export const VM_HAS: readonly string[] = ['esp']
+
 const TEARDOWN_LIMIT_MS = 20_000
 
 export interface VmOptions {

@@ -117,7 +117,8 @@ test('no key in what ip says, in arguments, or in what is observed', async () =>
   const keys = [...stdout.matchAll(/aead \S+ 0x([0-9a-f]+)/g)].map(match => match[1] ?? '')
   assert.ok(keys.length > 0)
   const session = new IpSession(node.ns)
-  const wrong = `xfrm state add src 1.1.1.1 dst 2.2.2.2 proto esp spi 1 mode tunnel aead rfc4106(gcm(aes)) 0x${keys[0]}00 128`
+  // Where it wants a length, it repeats what it got.
+  const wrong = `xfrm state add src 1.1.1.1 dst 2.2.2.2 proto esp spi 1 mode tunnel aead rfc4106(gcm(aes)) 128 0x${keys[0]}`
   const said = await ipWithKeys(session, [wrong]).then(
     () => '',
     error => String(error),

@@ -28,16 +28,17 @@ test('runs asked for at once take turns', async () => {
     ['1.1.1.1', '2.2.2.2', '3.3.3.3'].map(to => session.run([`route get ${to} from 127.0.0.1`])),
   ).catch(error => String(error))
   assert.match(String(shown), /unreachable/i)
-  assert.match(await session.run(['addr show dev lo']), /127\.0\.0\.1/)
+  assert.match(await session.run(['route show table local']), /127\.0\.0\.1/)
 })
 
 test('a line that fails is named, what comes later is not tried, and the next run works', async () => {
   await session.run(['link set lo up'])
+  await session.run(['link add v0 type veth peer name v1'])
   const failure = await session
-    .run(['link set lo mtu 9000', 'link set nosuch up', 'link set lo mtu 1000'])
+    .run(['link set v0 mtu 1300', 'link set nosuch up', 'link set v0 mtu 1200'])
     .catch(String)
   assert.match(failure, /Cannot find device "nosuch".* in: link set nosuch up$/s)
-  assert.match(await session.run(['link show dev lo']), /^$|mtu 9000/)
+  assert.match(await session.run(['link show dev v0']), /mtu 1300/)
 })
 
 test('a list that ends the process is whole, and the next run works', async () => {

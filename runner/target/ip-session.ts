@@ -1,7 +1,7 @@
 import { execa } from 'execa'
 import { inNetns, type Netns } from '../../generators/linux/netns.ts'
 
-/** Printed, and flushed, by `ip` when it has come to it: everything before is done. */
+/** Printed, and flushed, by `ip` when it has come to it: everything before is done. So a run must not show `lo` itself. */
 const DONE_COMMAND = 'link show dev lo'
 const DONE_LINE = /^1: lo:.*\n +link\/.*\n/m
 const LIMIT_MS = 60_000
@@ -32,7 +32,7 @@ export class IpSession {
     const { linesBefore } = this.running
     this.running.linesBefore += lines.length + 1
     child.stdin.write(`${[...lines, DONE_COMMAND].join('\n')}\n`)
-    const printed = await Promise.race([output.next(), ended(child)])
+    const printed = await Promise.race([output.next(), ended(child)]).finally(() => output.stopWaiting())
     if (typeof printed === 'string') return printed.replace(DONE_LINE, '')
     this.running = undefined
     // `ip xfrm state list` ends the whole process when it is done.
@@ -71,6 +71,7 @@ function start(ns: Netns): Running {
 /** What has been printed since the last command, and who waits for its end. */
 class Output {
   private text = ''
+  private timer: NodeJS.Timeout | undefined
   private waiting: ((text: string) => void) | undefined
 
   constructor(child: Child) {
@@ -88,12 +89,14 @@ class Output {
   next(): Promise<string> {
     this.text = ''
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`ip was not done after ${LIMIT_MS} ms`)), LIMIT_MS)
-      this.waiting = text => {
-        clearTimeout(timer)
-        resolve(text)
-      }
+      this.timer = setTimeout(() => reject(new Error(`ip was not done after ${LIMIT_MS} ms`)), LIMIT_MS)
+      this.waiting = resolve
     })
+  }
+
+  stopWaiting(): void {
+    clearTimeout(this.timer)
+    this.waiting = undefined
   }
 }
 

@@ -21,12 +21,15 @@ export async function skipsOf(
   plan: Plan,
   targets: ReadonlyMap<string, Target>,
   stop: AbortSignal,
+  /** Capabilities that there will be where the cases run. */
+  elsewhere: readonly string[] = [],
 ): Promise<Record<string, string>> {
   const skips: Record<string, string> = {}
   const machine = plan.stages.some(stage => stage.cases.some(item => item.needs.length > 0)) ? await probe() : []
   for (const [name, target] of targets) {
+    const here = machine.filter(({ name }) => !elsewhere.includes(name))
     const capabilities = new Map(
-      [...machine, ...((await target.capabilities?.(stop)) ?? [])].map(capability => [capability.name, capability]),
+      [...here, ...((await target.capabilities?.(stop)) ?? [])].map(capability => [capability.name, capability]),
     )
     for (const stage of plan.stages.filter(item => item.target === name)) {
       for (const item of stage.cases) {
