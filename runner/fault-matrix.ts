@@ -73,7 +73,7 @@ function verdict({ faults, partial }: MatrixWanted, sound: RunResult, rows: Faul
   }
 }
 
-export export function bears({ covers }: Pick<CaseResult, 'covers'>, faults: readonly Fault[]): boolean {
+export function bears({ covers }: Pick<CaseResult, 'covers'>, faults: readonly Fault[]): boolean {
   return covers.some(({ id }) => faults.some(fault => fault.requirements.includes(id)))
 }
 
