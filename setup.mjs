@@ -27,7 +27,7 @@ const PACKAGES = {
     ...['libjansson4', 'libmariadb3', 'libmaxminddb0', 'libnetfilter-log1', 'libpq5', 'librabbitmq4', 'librdkafka1'],
     ...['libsqlite3-0', 'libzmq5'],
   ],
-  vm: ['busybox-static', 'kmod', 'qemu-system-x86'],
+  vm: ['busybox-static', 'kmod', 'qemu-system-x86', 'xz-utils'],
   test: [...['bpftool', 'netsniff-ng', 'procps', 'openssh-client', 'python3-scapy', 'tcpreplay', 'tshark']],
 }
 

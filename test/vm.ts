@@ -1,10 +1,9 @@
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { accelerator } from '../runner/sandbox/accelerator.ts'
 import { boot, type Guest } from '../runner/sandbox/boot.ts'
-import { compiledLayer, nodeWords, ROOT } from '../runner/sandbox/code.ts'
+import { bundled, nodeWords, ROOT } from '../runner/sandbox/code.ts'
 import { kernelNamed } from '../runner/sandbox/kernel.ts'
 
 /**
@@ -12,11 +11,17 @@ import { kernelNamed } from '../runner/sandbox/kernel.ts'
  * ours by its path in the checkout, or any program. What it writes is gone with it.
  */
 async function inVm(words: readonly string[], kernelName?: string): Promise<Guest & { kernel: string }> {
-  const [kernel, how, layers] = await Promise.all([kernelNamed(kernelName), accelerator(), compiledLayer()])
+  const [kernel, how, layers] = await Promise.all([kernelNamed(kernelName), accelerator(), bundled(sources(words))])
   const [file = '', ...rest] = words
   const argv = file.endsWith('.ts') ? [...nodeWords(file), ...rest] : words
   const env = { PATH: process.env['PATH'] ?? '', HOME: '/root' }
   return { ...boot(kernel, how, { argv, cwd: ROOT, env, writable: [], layers }), kernel: kernel.release }
+}
+
+/** Every source that is named, and the one that others start. */
+function sources(words: readonly string[]): string[] {
+  const named = words.filter(word => word.endsWith('.ts'))
+  return named.length === 0 ? [] : [...named, 'bpf/control-plane-process.ts']
 }
 
 /** The same to its end, with all that it wrote: standard output, then standard error. */
@@ -31,15 +36,13 @@ export async function runInVm(
 
 /** By hand: `node --import tsx test/vm.ts [--kernel 6.12] FILE-OR-PROGRAM [WORD…]`. */
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { kernel: { type: 'string' } } })
-  const guest = await inVm(positionals, values.kernel)
-  process.stdin.pipe(guest.stdin)
+  const [first, name, ...rest] = process.argv.slice(2)
+  const guest = first === '--kernel' ? await inVm(rest, name) : await inVm(process.argv.slice(2))
   guest.stdout.pipe(process.stdout)
   guest.stderr.pipe(process.stderr)
   for (const name of ['INT', 'TERM'] as const) process.on(`SIG${name}`, () => guest.signal(name))
   process.exitCode = await guest.exited
   await Promise.all([guest.stdout, guest.stderr].map(stream => stream.readableEnded || once(stream, 'end')))
-  process.stdin.destroy()
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

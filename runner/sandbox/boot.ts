@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { type Readable, Transform, type Writable } from 'node:stream'
 import { close, memoryFile, onAllCpus } from '../../generators/linux/libc.ts'
 import type { Accelerator } from './accelerator.ts'
+import type { Layer } from './code.ts'
 import { END_MARK, FW_CFG } from './initramfs.ts'
 import type { Kernel } from './kernel.ts'
 
@@ -19,12 +20,12 @@ export interface GuestProgram {
   env: Readonly<Record<string, string>>
   /** Folders that the guest writes straight to this machine; all else that it writes is gone with it. */
   writable: readonly string[]
-  /** Folders whose files are put over those of another one: `[over, with]`. */
-  layers: readonly (readonly [string, string])[]
+  layers: readonly Layer[]
 }
 
 /** A machine that is up, or coming up, and dies with this process. */
 export interface Guest {
+  /** Has no end: QEMU takes that for a hang-up, and output goes with it. */
   stdin: Writable
   stdout: Readable
   stderr: Readable
@@ -108,9 +109,9 @@ function rootScript(kernel: Kernel, { writable, layers }: GuestProgram): string 
   const modules = `/root/usr/lib/modules/${kernel.release}`
   const lines = [
     `mkdir -p ${quoted(modules)} && mount --bind ${quoted(`/host${kernel.modules}`)} ${quoted(modules)}`,
-    ...layers.flatMap(([over, layer], i) => [
+    ...layers.flatMap(({ over, files }, i) => [
       `mkdir -p ${quoted(`/root${over}`)} /written/upper${i} /written/work${i}`,
-      `mount -t overlay -o ${quoted(`lowerdir=/host${layer}:/host${over},upperdir=/written/upper${i},workdir=/written/work${i}`)} layer ${quoted(`/root${over}`)}`,
+      `mount -t overlay -o ${quoted(`lowerdir=/host${files}:/host${over},upperdir=/written/upper${i},workdir=/written/work${i}`)} layer ${quoted(`/root${over}`)}`,
     ]),
     ...writable.flatMap((path, i) => [
       `mkdir -p ${quoted(`/root${path}`)}`,

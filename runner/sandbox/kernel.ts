@@ -5,6 +5,7 @@ import { UserError } from '../suite/errors.ts'
 import { Unsupported } from '../unsupported.ts'
 import { cached } from './cache.ts'
 import { INITRAMFS, writeInitramfs } from './initramfs.ts'
+import { unpackKernel } from './vmlinux.ts'
 
 /** Debian's kernels by what `--kernel` calls them: the suite whose `linux-image-amd64` they are. */
 const SUITES: Readonly<Record<string, string>> = {
@@ -38,6 +39,7 @@ export async function kernelNamed(name: string = DEFAULT_KERNEL): Promise<Kernel
   const folder = await cached(join('kernel', name), async fresh => {
     await download(name, suite, fresh)
     await execa('depmod', ['-b', fresh, releaseIn(fresh)])
+    await unpackKernel(kernelIn(fresh).image)
   })
   const kernel = { name, ...kernelIn(folder) }
   if (!existsSync(kernel.initramfs)) await writeInitramfs(folder, kernel.release, kernel.initramfs)

@@ -4,7 +4,7 @@ import { inEmulation } from '../patience.ts'
 import type { Listener, StageJob, StageOutcome } from '../stage-record.ts'
 import { type Accelerator, accelerator } from './accelerator.ts'
 import { boot, type Guest } from './boot.ts'
-import { compiledLayer, nodeWords, ROOT } from './code.ts'
+import { bundled, type Layer, nodeWords, ROOT } from './code.ts'
 import { GuestError } from './guest-error.ts'
 import { type Kernel, kernelNamed } from './kernel.ts'
 import { messages, type Report, writeMessage } from './protocol.ts'
@@ -13,6 +13,9 @@ import type { Sandbox } from './sandbox.ts'
 /** Capabilities of Debian's kernels, whatever this machine lacks. */
 export const VM_HAS: readonly string[] = ['esp']
 
+const RECORDER = 'runner/sandbox/recorder-main.ts'
+/** What starts as a process of its own in there. */
+const ENTRIES = [RECORDER, 'bpf/control-plane-process.ts']
 const TEARDOWN_LIMIT_MS = 20_000
 
 export interface VmOptions {
@@ -32,10 +35,10 @@ export class VmSandbox implements Sandbox {
   readonly #accelerator: Accelerator
   readonly #kernel: Kernel
   readonly #options: VmOptions
-  readonly #layers: (readonly [string, string])[]
+  readonly #layers: Layer[]
   #up: { guest: Guest; reports: AsyncGenerator<Report> } | undefined
 
-  private constructor(kernel: Kernel, how: Accelerator, layers: (readonly [string, string])[], options: VmOptions) {
+  private constructor(kernel: Kernel, how: Accelerator, layers: Layer[], options: VmOptions) {
     this.#kernel = kernel
     this.#accelerator = how
     this.#layers = layers
@@ -44,7 +47,7 @@ export class VmSandbox implements Sandbox {
 
   /** Finds or fetches what it boots; nothing runs yet. */
   static async prepare(options: VmOptions): Promise<VmSandbox> {
-    const [kernel, how, layers] = await Promise.all([kernelNamed(options.kernel), accelerator(), compiledLayer()])
+    const [kernel, how, layers] = await Promise.all([kernelNamed(options.kernel), accelerator(), bundled(ENTRIES)])
     return new VmSandbox(kernel, how, layers, options)
   }
 
@@ -75,7 +78,7 @@ export class VmSandbox implements Sandbox {
 
   #boot(): { guest: Guest; reports: AsyncGenerator<Report> } {
     const { directory, keepSites, stderr } = this.#options
-    const argv = [...nodeWords('runner/sandbox/recorder-main.ts'), ...(keepSites ? ['--keep-sites'] : [])]
+    const argv = [...nodeWords(RECORDER), ...(keepSites ? ['--keep-sites'] : [])]
     const env = { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' }
     const guest = boot(this.#kernel, this.#accelerator, {
       argv,
