@@ -236,7 +236,7 @@ export class CaseRun {
   }
 
   private get stretch(): number {
-    return this.site.site.stretch ?? 1
+    return Math.max(this.site.site.stretch ?? 1, this.patience.slowness)
   }
 
   private streamOf(step: StepOf<'send'>, pod: string): StreamSpec {
@@ -310,7 +310,7 @@ export class CaseRun {
   private wait(step: StepOf<'wait'>): Promise<Outcome> {
     const { until: condition } = step
     const { slowness, waitMs = Number.POSITIVE_INFINITY } = this.patience
-    const allowedMs = step.timeoutMs * slowness * (condition.until === 'sent' ? this.stretch : 1)
+    const allowedMs = step.timeoutMs * (condition.until === 'sent' ? this.stretch : slowness)
     const timeoutMs = OF_NO_SUT.has(condition.until) ? allowedMs : Math.min(allowedMs, waitMs)
     switch (condition.until) {
       case 'delivered':

@@ -87,6 +87,13 @@ function notYet(flags: string, remedy: string): Option {
   })
 }
 
+function sandboxOption(): Option {
+  const where = 'on this kernel, in a virtual machine, or there what this kernel lacks'
+  return new Option('--sandbox <where>', where).choices(['auto', 'host', 'vm']).default('auto')
+}
+
+const KERNEL_OPTION = ['--kernel <version>', "of the virtual machine: a Debian kernel's, such as 6.1"] as const
+
 function addRun(program: Command, dispatch: Dispatch): void {
   const command = program
     .command('run')
@@ -99,8 +106,8 @@ function addRun(program: Command, dispatch: Dispatch): void {
       [],
     )
     .option('--profile <name|file>', 'cases, timers, declared policy; may repeat, the later wins', each, [])
-    .addOption(new Option('--sandbox <where>', 'where it runs').choices(['auto', 'host', 'vm']).default('auto'))
-    .option('--kernel <version>', "of the virtual machine: a Debian kernel's, such as 6.1")
+    .addOption(sandboxOption())
+    .option(...KERNEL_OPTION)
     .option('--filter <expr>', 'only the cases that match')
     .option('--seed <n>', 'seed of every random choice (default: 1)', wholeNumber(0, 0xffffffff))
     .option('--out <dir>', 'the run directory (default: a new one under castproof-runs/)')
@@ -178,15 +185,16 @@ function addFaults(program: Command, dispatch: Dispatch): void {
     .description('the fault matrix: which case notices which built-in fault')
     .argument('[suites...]', 'YAML files or folders (default: the suites that come with castproof)')
     .option('--fault <name>', 'this row only, may repeat', list, [])
+    .addOption(sandboxOption())
+    .option(...KERNEL_OPTION)
     .option('--self', 'faults of the generators, too (none are built in yet)', false)
     .option('--out <dir>', 'folder of the run directories (default: a new one under castproof-runs/)')
-    .addOption(new Option('--sandbox <where>', 'where it runs').choices(['host', 'vm']).default('host'))
     .option('--json', 'as JSON', false)
     .action((suites: string[], options: Omit<FaultsOptions, 'suites'>) => dispatch('faults', { ...options, suites }))
   withExamples(command, [
     'castproof faults',
     'castproof faults --fault duplicate-local --fault leak-20ms',
-    'castproof faults suites/encryption --sandbox vm',
+    'castproof faults suites/encryption',
   ])
 }
 

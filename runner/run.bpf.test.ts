@@ -40,7 +40,7 @@ function planOf(below: readonly string[]): Plan {
 
 async function runOf(plan: Plan, changes: Partial<RunWanted> = {}): Promise<RunResult> {
   const targets = new Map([[reference.name, reference]])
-  const skipped = await skipsOf(plan, targets, never)
+  const skipped = await skipsOf(plan, targets, new Map(), never)
   const sandbox = new HostSandbox()
   const common = { directory, targets, faults: [], waivers: [], skipped, jobs: 8, retry: true }
   const wanted = { plan, ...common, sandboxOf: () => sandbox, ...changes }

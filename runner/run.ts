@@ -148,7 +148,7 @@ class RunRecording {
     this.progress.stageStarted({
       stage: stage.name,
       target: stage.target,
-      description: this.description(stage.target),
+      description: this.description(stage.target, sandbox),
       cases: stage.cases.length,
       nodes: nodes.length,
       pods: pods.length,
@@ -203,10 +203,10 @@ class RunRecording {
     return { progress: this.progress, warn, bug }
   }
 
-  private description(target: string): string {
+  private description(target: string, sandbox: Sandbox): string {
     const found = this.wanted.targets.get(target)
     if (!found) throw new RangeError(`a stage needs target ${target}`)
-    return found.description
+    return sandbox.kind === 'host' ? found.description : `${found.description}, in ${sandbox.description}`
   }
 
   /** Writes the record and judges the directory from its files: the same path as `castproof judge`. */

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { accelerator } from '../runner/sandbox/accelerator.ts'
 import { boot, type Guest } from '../runner/sandbox/boot.ts'
 import { bundled, nodeWords, ROOT } from '../runner/sandbox/code.ts'
+import { guestEnvironment } from '../runner/sandbox/environment.ts'
 import { kernelNamed } from '../runner/sandbox/kernel.ts'
 
 /**
@@ -14,8 +15,10 @@ async function inVm(words: readonly string[], kernelName?: string): Promise<Gues
   const [kernel, how, layers] = await Promise.all([kernelNamed(kernelName), accelerator(), bundled(sources(words))])
   const [file = '', ...rest] = words
   const argv = file.endsWith('.ts') ? [...nodeWords(file), ...rest] : words
-  const env = { PATH: process.env['PATH'] ?? '', HOME: '/root' }
-  return { ...boot(kernel, how, { argv, cwd: ROOT, env, writable: [], layers }), kernel: kernel.release }
+  return {
+    ...boot(kernel, how, { argv, cwd: ROOT, env: guestEnvironment(), writable: [], layers }),
+    kernel: kernel.release,
+  }
 }
 
 /** Every source that is named, and the one that others start. */

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import koffi from 'koffi'
-import { holding } from './libc.ts'
+import { close, holding } from './libc.ts'
 
 /** A libbpf or bpf(2) call that failed: which, with which errno; for a refused program, the end of the verifier's log. */
 export class BpfError extends Error {
@@ -108,6 +108,8 @@ const tcDetach = bpfFunction<[hook: Buffer, options: Buffer]>(
   'int bpf_tc_detach(const void *hook, const void *options)',
 )
 const tcAttach = bpfFunction<[hook: Buffer, options: Buffer]>('int bpf_tc_attach(const void *hook, void *options)')
+
+const rawTracepointOpen = bpfFunction<[name: null, fd: number]>('int bpf_raw_tracepoint_open(const char *name, int fd)')
 
 const LOG_BYTES = 1 << 16
 
@@ -329,6 +331,12 @@ export function attachTc(ifindex: number, programFd: number, direction: TcDirect
   options.writeInt32LE(programFd, 8)
   options.writeUInt32LE(TC_REPLACE, 12)
   tcAttach(`ifindex ${ifindex}`, hook, options)
+}
+
+/** Attaches a program to the kernel function that its section names (fentry, fexit), until it is closed. */
+export function attachTracing(programFd: number): { close(): void } {
+  const link = rawTracepointOpen('tracing', null, programFd)
+  return { close: () => close(link) }
 }
 
 /** Takes the one program off; false when it, the hook or the interface is gone. */

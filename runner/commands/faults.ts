@@ -7,9 +7,10 @@ import type { FaultRow } from '../fault-row.ts'
 import { ALL_FAULTS, faultNames, targetOfFault } from '../faults.ts'
 import { makeFolder } from '../folder.ts'
 import { type Io, printLine } from '../io.ts'
-import { HostSandbox, KeptSites } from '../sandbox/host.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
-import { VM_HAS, VmSandbox } from '../sandbox/vm.ts'
+import { KeptSites } from '../sandbox/host.ts'
+import { requireKernelName } from '../sandbox/kernel.ts'
+import { placeStages } from '../sandbox/placement.ts'
+import { Sandboxes } from '../sandbox/sandboxes.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError } from '../suite/errors.ts'
 import type { Plan } from '../suite/plan-types.ts'
@@ -25,6 +26,7 @@ const NO_SELF = '--self: no faults of the generators are built in; datapath and 
 
 /** The measure of the suites: every fault must be noticed, every case must be able to notice one; target by target. */
 export async function faultsCommand(options: FaultsOptions, io: Io): Promise<number> {
+  requireKernelName(options)
   keepSenderOnOneCpu()
   const directory = unusedDirectory(options.out, 'faults-', io)
   const faults = chosen(options)
@@ -56,11 +58,16 @@ async function matrixOf(
   options: FaultsOptions,
   io: Io,
 ): Promise<FaultMatrix> {
-  const inVm = options.sandbox === 'vm'
-  if (inVm) makeFolder(directory)
-  if (!inVm) await requireTarget(target)
+  const say = (line: string): void => {
+    if (!options.json) printLine(io, line)
+  }
+  const vm = { ...(options.kernel === undefined ? {} : { kernel: options.kernel }), say }
+  const targets = new Map([[target.name, target]])
+  const places = await placeStages(plan, targets, { ...vm, sandbox: options.sandbox })
+  if ([...places.values()].some(({ kind }) => kind === 'host')) await requireTarget(target)
+  if ([...places.values()].some(({ kind }) => kind === 'vm')) makeFolder(directory)
   const partial = options.fault.length > 0
-  const skipped = await skipsOf(plan, new Map([[target.name, target]]), io.signal, inVm ? VM_HAS : [])
+  const skipped = await skipsOf(plan, targets, places, io.signal)
   const { faults, leftOut } = partial
     ? { faults: asked, leftOut: [] }
     : faultsFor(plan, asked, skipped, options.suites.length > 0)
@@ -68,9 +75,7 @@ async function matrixOf(
     if (!options.json) printLine(io, rowLine(row, position, faults.length))
   }
   const kept = new KeptSites()
-  const sandbox = inVm
-    ? await VmSandbox.prepare({ directory, keepSites: true, stderr: io.stderr })
-    : new HostSandbox(kept.siteOf)
+  const sandboxes = await Sandboxes.open(places, kept.siteOf, { ...vm, directory, stderr: io.stderr, keepSites: true })
   const wanted = {
     plan,
     target,
@@ -79,14 +84,14 @@ async function matrixOf(
     directory,
     jobs: DEFAULT_JOBS,
     skipped,
-    sandboxOf: (): Sandbox => sandbox,
+    sandboxOf: sandboxes.of,
     waivers: waiversFor([target.name], {}, io),
     onRow,
   }
   try {
     return await faultMatrix(wanted, io.signal)
   } finally {
-    await sandbox.close()
+    await sandboxes.close()
     await kept.close()
     if (!options.json) for (const line of leftOutLines(leftOut)) printLine(io, line)
   }

@@ -50,7 +50,8 @@ export interface FaultsOptions {
   suites: string[]
   /** Also run the faults of our own parts: generators, control plane. */
   self: boolean
-  sandbox: 'host' | 'vm'
+  sandbox: 'auto' | 'host' | 'vm'
+  kernel?: string
   /** Rows to run; empty: all. */
   fault: string[]
   out?: string

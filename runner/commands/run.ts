@@ -15,10 +15,10 @@ import { readKeysFile } from '../ipsec/keys-file.ts'
 import type { KeptSite } from '../lab/kept-site.ts'
 import { removeLeftovers } from '../lab/registry.ts'
 import { type RunWanted, run } from '../run.ts'
-import { freshSites, HostSandbox, type SiteOf } from '../sandbox/host.ts'
-import { suiteOf } from '../sandbox/kernel.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
-import { VM_HAS, VmSandbox } from '../sandbox/vm.ts'
+import { freshSites, type SiteOf } from '../sandbox/host.ts'
+import { requireKernelName } from '../sandbox/kernel.ts'
+import { type Place, placeStages } from '../sandbox/placement.ts'
+import { Sandboxes, withoutBounds } from '../sandbox/sandboxes.ts'
 import { SonobuoyPlugin } from '../sonobuoy.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
@@ -73,22 +73,29 @@ export async function runWithSite(
   const targets = asked ? wanted : usedBy(plan, wanted)
   const waivers = waiversFor([...targets.keys()], options, io)
   for (const target of targets.values()) refuseElsewhere(target, options)
-  const lacking = options.sandbox === 'vm' ? new Map<string, string>() : await lackingTargets(targets, asked)
+  const say = (line: string): void => printLine(io, line)
+  const places = await placeStages(plan, targets, { ...kernelOf(options), sandbox: options.sandbox, say })
+  refuseKeep(options, places)
+  const lacking = await lackingTargets(onHost(plan, targets, places), asked)
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
   keepSenderOnOneCpu()
   try {
     const keys = options.keys === undefined ? undefined : readKeysFile(resolve(io.cwd, options.keys), options.keys)
-    const skipped = {
-      ...(await skipsOf(plan, targets, io.signal, options.sandbox === 'vm' ? VM_HAS : [])),
-      ...casesOf(plan, lacking),
-    }
+    const skipped = { ...(await skipsOf(plan, targets, places, io.signal)), ...casesOf(plan, lacking) }
     const exitCodes: number[] = []
     for (let turn = 1; turn <= options.repeat; turn++)
       exitCodes.push(
-        await runOnce({ plan, targets, faults, waivers, skipped, ...(keys && { keys }) }, options, turn, io, {
-          kept,
-          watching,
-        }),
+        await runOnce(
+          { plan: withoutBounds(plan, places), targets, faults, waivers, skipped, ...(keys && { keys }) },
+          options,
+          turn,
+          io,
+          {
+            kept,
+            watching,
+            places,
+          },
+        ),
       )
     return strongestExit(...exitCodes)
   } finally {
@@ -109,7 +116,7 @@ async function runOnce(
   options: RunOptions,
   turn: number,
   io: Io,
-  { kept, watching }: { kept: KeptSite | undefined; watching: Progress },
+  { kept, watching, places }: { kept: KeptSite | undefined; watching: Progress; places: ReadonlyMap<string, Place> },
 ): Promise<number> {
   const directory = runDirectory(options, turn, io)
   if (options.repeat > 1) printLine(io, `repeat ${turn} of ${options.repeat}`)
@@ -119,8 +126,9 @@ async function runOnce(
   const siteOf: SiteOf = kept
     ? stage => kept.lend(stage, stage.name === last?.name)
     : freshSites(name => wanted.targets.get(name) ?? targetNamed(name))
-  const sandbox = await sandboxFor(options, directory, io, siteOf)
-  const parts = { ...wanted, directory, jobs: options.jobs ?? DEFAULT_JOBS, retry: true, sandboxOf: () => sandbox }
+  const say = (line: string): void => printLine(io, line)
+  const sandboxes = await Sandboxes.open(places, siteOf, { ...kernelOf(options), directory, stderr: io.stderr, say })
+  const parts = { ...wanted, directory, jobs: options.jobs ?? DEFAULT_JOBS, retry: true, sandboxOf: sandboxes.of }
   try {
     const result = await run(parts, progress, io.signal).catch((error: unknown) => {
       throw new AggregateError([error, new EndedEarly(directory)])
@@ -128,7 +136,7 @@ async function runOnce(
     await writeReports(result, options, io)
     return result.exitCode
   } finally {
-    await sandbox.close()
+    await sandboxes.close()
   }
 }
 
@@ -169,22 +177,26 @@ export function waiversFor(targets: readonly string[], options: Pick<RunOptions,
   return [...known, ...given].flatMap(readWaivers)
 }
 
-function requireKernelName({ kernel, sandbox }: RunOptions): void {
-  if (kernel === undefined) return
-  suiteOf(kernel)
-  if (sandbox !== 'host') return
-  const hint = 'leave one of the two out'
-  throw new UserError('kernel-of-host', '--sandbox host uses the kernel that is here, --kernel names another', { hint })
+function refuseKeep({ keep }: RunOptions, places: ReadonlyMap<string, Place>): void {
+  if (!keep || [...places.values()].every(({ kind }) => kind === 'host')) return
+  const hint = 'use --sandbox host, or choose suites that need no virtual machine'
+  throw new UserError('keep-in-vm', '--keep cannot keep what is inside a virtual machine', { hint })
 }
 
-function sandboxFor(
-  { sandbox, kernel }: RunOptions,
-  directory: string,
-  io: Io,
-  siteOf: SiteOf,
-): Promise<Sandbox> | Sandbox {
-  if (sandbox !== 'vm') return new HostSandbox(siteOf)
-  return VmSandbox.prepare({ directory, stderr: io.stderr, ...(kernel === undefined ? {} : { kernel }) })
+function kernelOf({ kernel }: Pick<RunOptions, 'kernel'>): { kernel?: string } {
+  return kernel === undefined ? {} : { kernel }
+}
+
+/** Targets of which a stage runs on this kernel. */
+function onHost(
+  { stages }: Plan,
+  targets: ReadonlyMap<string, Target>,
+  places: ReadonlyMap<string, Place>,
+): Map<string, Target> {
+  const isHere = (target: string): boolean =>
+    stages.every(stage => stage.target !== target) ||
+    stages.some(stage => stage.target === target && places.get(stage.name)?.kind !== 'vm')
+  return new Map([...targets].filter(([name]) => isHere(name)))
 }
 
 /** Before anything is brought up: what the run leaves must have its place. */

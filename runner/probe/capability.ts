@@ -9,6 +9,8 @@ export interface Capability {
   remedy: string
   /** Parts that cannot work without: a target's name, `tests`, `vm`, … */
   neededFor: readonly string[]
+  /** It is the kernel's to have: another may, so that a virtual machine helps. */
+  ofKernel?: true
 }
 
 /** How a capability is found out: `run` returns what it found, or throws why not. */
@@ -16,15 +18,17 @@ export interface Trial {
   name: string
   neededFor: readonly string[]
   remedy: string
+  ofKernel?: true
   run(): string | Promise<string>
 }
 
 export async function tryOut(trial: Trial): Promise<Capability> {
   const { name, neededFor, remedy } = trial
+  const about = { name, neededFor, ...(trial.ofKernel && { ofKernel: trial.ofKernel }) }
   try {
-    return { name, ok: true, found: await trial.run(), remedy: '', neededFor }
+    return { ...about, ok: true, found: await trial.run(), remedy: '' }
   } catch (error) {
-    return { name, ok: false, found: reasonOf(error), remedy, neededFor }
+    return { ...about, ok: false, found: reasonOf(error), remedy }
   }
 }
 

@@ -29,6 +29,7 @@ function device(name: string, neededFor: string[], kernelOption: string, line: s
   return {
     name,
     neededFor,
+    ofKernel: true,
     remedy: `needs root and a kernel with ${kernelOption} (modprobe its module), or --sandbox vm`,
     run: async () => {
       await inFreshNamespace(words(line))

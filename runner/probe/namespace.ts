@@ -1,7 +1,7 @@
 import { execa } from 'execa'
 import { createNetns, inNetns, type Netns } from '../../generators/linux/netns.ts'
 
-const LIMIT_MS = 10_000
+const LIMIT_MS = 30_000
 
 /** Does something with a network namespace made for it, which is gone afterwards. */
 export async function withNamespace<T>(body: (namespace: Netns) => Promise<T>): Promise<T> {

@@ -19,6 +19,7 @@ export const PRIVILEGE_TRIALS: readonly Trial[] = [
   {
     name: 'kernel',
     neededFor: ['reference'],
+    ofKernel: true,
     remedy: 'use Linux 6.1 or later, for example Debian 12, or --sandbox vm',
     run: kernel,
   },

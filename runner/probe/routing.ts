@@ -12,7 +12,8 @@ export const ROUTING_TRIALS: readonly Trial[] = [
   {
     name: 'multicast-routing',
     neededFor: ['router'],
-    remedy: 'needs a kernel with CONFIG_IP_MROUTE and CONFIG_IP_PIMSM_V2',
+    ofKernel: true,
+    remedy: 'needs a kernel with CONFIG_IP_MROUTE and CONFIG_IP_PIMSM_V2, or --sandbox vm',
     run: () =>
       withNamespace(async namespace => {
         if (inNetns(namespace, () => existsSync('/proc/thread-self/net/ip_mr_cache'))) return 'has a forwarding cache'

@@ -34,9 +34,13 @@ export interface Kernel {
 }
 
 /** The kernel package unpacked in the cache: fetched once, from Debian, by the machine's apt but not into its package lists. */
-export async function kernelNamed(name: string = DEFAULT_KERNEL): Promise<Kernel> {
+export async function kernelNamed(
+  name: string = DEFAULT_KERNEL,
+  say: (line: string) => void = () => {},
+): Promise<Kernel> {
   const suite = suiteOf(name)
   const folder = await cached(join('kernel', name), async fresh => {
+    say(`fetching kernel ${name} from Debian ${suite}, once`)
     await download(name, suite, fresh)
     await execa('depmod', ['-b', fresh, releaseIn(fresh)])
     await unpackKernel(kernelIn(fresh).image)
@@ -46,8 +50,17 @@ export async function kernelNamed(name: string = DEFAULT_KERNEL): Promise<Kernel
   return kernel
 }
 
+/** Refuses what `--kernel` cannot mean, before anything runs. */
+export function requireKernelName({ kernel, sandbox }: { kernel?: string; sandbox: string }): void {
+  if (kernel === undefined) return
+  suiteOf(kernel)
+  if (sandbox !== 'host') return
+  const hint = 'leave one of the two out'
+  throw new UserError('kernel-of-host', '--sandbox host uses the kernel that is here, --kernel names another', { hint })
+}
+
 /** The Debian suite of the kernel; UserError when there is none of that name. */
-export function suiteOf(name: string): string {
+function suiteOf(name: string): string {
   const suite = SUITES[name]
   if (suite !== undefined) return suite
   throw new UserError('unknown-kernel', `no kernel is called ${name}`, { hint: `there are ${KERNELS.join(', ')}` })

@@ -5,13 +5,11 @@ import type { Listener, StageJob, StageOutcome } from '../stage-record.ts'
 import { type Accelerator, accelerator } from './accelerator.ts'
 import { boot, type Guest } from './boot.ts'
 import { bundled, type Layer, nodeWords, ROOT } from './code.ts'
+import { guestEnvironment } from './environment.ts'
 import { GuestError } from './guest-error.ts'
 import { type Kernel, kernelNamed } from './kernel.ts'
 import { messages, type Report, writeMessage } from './protocol.ts'
 import type { Sandbox } from './sandbox.ts'
-
-/** Capabilities of Debian's kernels, whatever this machine lacks. */
-export const VM_HAS: readonly string[] = ['esp']
 
 const RECORDER = 'runner/sandbox/recorder-main.ts'
 /** What starts as a process of its own in there. */
@@ -27,6 +25,7 @@ export interface VmOptions {
   keepSites?: boolean
   /** Takes what the guest's libraries and programs complain of. */
   stderr: Writable
+  say: (line: string) => void
 }
 
 /** A machine with a kernel of its own, over this machine's files. One serves all stages; it boots when the first one needs it. */
@@ -47,7 +46,11 @@ export class VmSandbox implements Sandbox {
 
   /** Finds or fetches what it boots; nothing runs yet. */
   static async prepare(options: VmOptions): Promise<VmSandbox> {
-    const [kernel, how, layers] = await Promise.all([kernelNamed(options.kernel), accelerator(), bundled(ENTRIES)])
+    const [kernel, how, layers] = await Promise.all([
+      kernelNamed(options.kernel, options.say),
+      accelerator(),
+      bundled(ENTRIES),
+    ])
     return new VmSandbox(kernel, how, layers, options)
   }
 
@@ -79,11 +82,10 @@ export class VmSandbox implements Sandbox {
   #boot(): { guest: Guest; reports: AsyncGenerator<Report> } {
     const { directory, keepSites, stderr } = this.#options
     const argv = [...nodeWords(RECORDER), ...(keepSites ? ['--keep-sites'] : [])]
-    const env = { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' }
     const guest = boot(this.#kernel, this.#accelerator, {
       argv,
       cwd: ROOT,
-      env,
+      env: guestEnvironment(),
       writable: [directory],
       layers: this.#layers,
     })

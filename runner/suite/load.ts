@@ -214,7 +214,7 @@ function placesOf(runs: readonly Run[], profiles: ReadonlyMap<string, Profile>):
   for (const [target, profile] of profiles) {
     const wishes = runs
       .filter(run => run.target === target)
-      .map(({ draft }) => ({ id: draft.id, target, topology: draft.header.topology }))
+      .map(({ draft }) => ({ id: draft.id, target, topology: draft.header.topology, needs: draft.header.needs }))
     for (const [key, place] of planPools(wishes, profile)) places.set(key, place)
   }
   return places

@@ -1,4 +1,5 @@
 import { type QuerierGiven, type TopologyGiven, UNDERLAY } from './header-schema.ts'
+import { kernelNeedsOf } from './kernel-needs.ts'
 import type { QuerierTimers, RouterSetup, Topology } from './plan-types.ts'
 
 /** What one case on one target asks for. */
@@ -6,6 +7,7 @@ export interface PoolWish {
   id: string
   target: string
   topology: TopologyGiven
+  needs: readonly string[]
 }
 
 /** Where a case runs. */
@@ -22,7 +24,8 @@ const SHARED_PODS_PER_NODE = 16
 
 /**
  * Cases of a target that differ only in their roles share one stage: the union of their nodes, as many pods on each as
- * any of them needs, `<node>-<k>`. Querier, encryption, `private` and large pod counts keep stages apart.
+ * any of them needs, `<node>-<k>`. Querier, encryption, `private`, large pod counts and what a kernel must have keep
+ * stages apart.
  */
 export function planPools(
   wishes: readonly PoolWish[],
@@ -36,6 +39,7 @@ export function planPools(
       wish.topology.private && wish.id,
       shapeOf(wish.topology),
       wish.topology.encryption,
+      kernelNeedsOf(wish.needs),
     ])
     pools.set(key, [...(pools.get(key) ?? []), wish])
   }

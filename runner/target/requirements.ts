@@ -1,5 +1,6 @@
 import { caseKey } from '../case-key.ts'
 import { type Capability, probe } from '../probe.ts'
+import type { Place } from '../sandbox/placement.ts'
 import type { Plan, PlannedCase, Stage, Topology } from '../suite/plan-types.ts'
 import { Unsupported } from '../unsupported.ts'
 import type { Target } from './target.ts'
@@ -20,25 +21,31 @@ export async function requireTarget(target: Target): Promise<void> {
 export async function skipsOf(
   plan: Plan,
   targets: ReadonlyMap<string, Target>,
+  places: ReadonlyMap<string, Place>,
   stop: AbortSignal,
-  /** Capabilities that there will be where the cases run. */
-  elsewhere: readonly string[] = [],
 ): Promise<Record<string, string>> {
   const skips: Record<string, string> = {}
-  const machine = plan.stages.some(stage => stage.cases.some(item => item.needs.length > 0)) ? await probe() : []
+  let here: Capability[] | undefined
   for (const [name, target] of targets) {
-    const here = machine.filter(({ name }) => !elsewhere.includes(name))
-    const capabilities = new Map(
-      [...here, ...((await target.capabilities?.(stop)) ?? [])].map(capability => [capability.name, capability]),
-    )
+    const own = (await target.capabilities?.(stop)) ?? []
     for (const stage of plan.stages.filter(item => item.target === name)) {
+      const place = places.get(stage.name)
+      if (!place?.machine) here ??= await probe()
+      const capabilities = new Map([...(place?.machine ?? here ?? []), ...own].map(one => [one.name, one]))
+      const lack = place?.kind === 'vm' ? lackOfTarget(target, capabilities) : undefined
       for (const item of stage.cases) {
-        const reason = lackOf(item, capabilities) ?? target.refusal?.(topologyOf(stage, [item]))
+        const reason = lack ?? lackOf(item, capabilities) ?? target.refusal?.(topologyOf(stage, [item]))
         if (reason !== undefined) skips[caseKey(name, item.id)] = reason
       }
     }
   }
   return skips
+}
+
+/** Under a kernel that the user chose the target may lack something, and the run goes on to say so of every case. */
+function lackOfTarget({ name }: Target, capabilities: ReadonlyMap<string, Capability>): string | undefined {
+  const lacking = [...capabilities.values()].find(one => !one.ok && one.neededFor.includes(name))
+  return lacking && `target ${name} ${skipReason(lacking)}`
 }
 
 function lackOf({ needs }: PlannedCase, capabilities: ReadonlyMap<string, Capability>): string | undefined {
