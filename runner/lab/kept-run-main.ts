@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { Interrupted, type Io } from '../io.ts'
 import type { KeptRunMessage, KeptRunWanted } from './kept-run.ts'
@@ -10,10 +11,13 @@ process.on('SIGHUP', () => stop.abort(new Interrupted('SIGTERM')))
 // Until the run is told, its starter's end is ours.
 const orphaned = (): void => stop.abort(new Interrupted('SIGTERM'))
 process.once('disconnect', orphaned)
+const disconnected = once(process, 'disconnect')
+const heard = once(process, 'message')
 
-function tell(message: KeptRunMessage): Promise<void> {
+function tell(message: KeptRunMessage): Promise<unknown> {
   if (!process.connected) return Promise.resolve()
-  return new Promise(resolve => process.send?.(message, undefined, {}, () => resolve()))
+  const sent = new Promise<void>(resolve => process.send?.(message, undefined, {}, () => resolve()))
+  return Promise.race([sent, disconnected])
 }
 
 function through(name: 'stdout' | 'stderr'): Writable {
@@ -55,10 +59,12 @@ try {
 }
 process.exit()
 
-/** The last word to the starter, which then ends. */
+/** The last word to the starter, which answers and ends: one that was killed before it knew is still the end of all. */
 async function finish(exitCode: number): Promise<void> {
-  process.off('disconnect', orphaned)
   await Promise.all([io.stdout, io.stderr].map(stream => new Promise(resolve => stream.end(resolve))))
   await tell({ exitCode })
-  if (process.connected) process.disconnect()
+  await Promise.race([heard, disconnected])
+  if (!process.connected) return
+  process.off('disconnect', orphaned)
+  process.disconnect()
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { RunOptions } from '../commands/options.ts'
 import type { Io } from '../io.ts'
@@ -13,7 +14,7 @@ export interface KeptRunWanted {
   screen: { isTTY?: boolean; columns?: number; rows?: number }
 }
 
-/** What it tells, in order. After `exitCode` it goes on alone, as the lab's supervisor, or ends. */
+/** What it tells, in order. When `exitCode` was answered it goes on alone, as the lab's supervisor, or ends. */
 export type KeptRunMessage = { stdout: string } | { stderr: string } | { exitCode: number }
 
 /**
@@ -33,7 +34,11 @@ export async function runKept(options: RunOptions, io: Io): Promise<number> {
   io.signal.addEventListener('abort', passOn, { once: true })
   if (io.signal.aborted) passOn()
   try {
-    return await exitCodeOf(child, io)
+    const exitCode = await exitCodeOf(child, io)
+    if (!io.signal.aborted || exitCode === io.signal.reason?.exitCode) return exitCode
+    // It came when all had been told: the lab that was announced goes, and so must the exit code say.
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    throw io.signal.reason
   } finally {
     io.signal.removeEventListener('abort', passOn)
     child.unref()
@@ -49,7 +54,7 @@ function exitCodeOf(child: ChildProcess, io: Io): Promise<number> {
       const told = message as KeptRunMessage
       if ('stdout' in told) io.stdout.write(told.stdout)
       else if ('stderr' in told) io.stderr.write(told.stderr)
-      else resolve(told.exitCode)
+      else child.send('heard', () => resolve(told.exitCode))
     })
   })
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import * as assert from 'uvu/assert'
 import { invoke } from '../../test/invoke.ts'
+import { Traces } from '../../test/leftovers.ts'
 import { skip } from '../../test/skip.ts'
 import { suite } from '../../test/suite.ts'
 import type { RunRecord } from '../run-directory.ts'
@@ -24,18 +25,20 @@ async function lacks(): Promise<boolean> {
   return lacking.length > 0
 }
 
-/** Daemons whose program lies in the unpacked packages. */
+// Another run's daemons may be on this machine: ours are those that inherited this.
+const traces = new Traces()
+Object.assign(process.env, traces.env)
+
+/** Of ours, those whose program lies in the unpacked packages. */
 function daemons(): string[] {
-  return readdirSync('/proc')
-    .filter(name => /^\d+$/.test(name))
-    .flatMap(pid => {
-      try {
-        const exe = readlinkSync(`/proc/${pid}/exe`)
-        return /\/frr\/(zebra|ospfd|pimd)$/.test(exe) ? [`${pid} ${exe}`] : []
-      } catch {
-        return []
-      }
-    })
+  return traces.processes().flatMap(pid => {
+    try {
+      const exe = readlinkSync(`/proc/${pid}/exe`)
+      return /\/frr\/(zebra|ospfd|pimd)$/.test(exe) ? [`${pid} ${exe}`] : []
+    } catch {
+      return []
+    }
+  })
 }
 
 test('a stream from the source is copied three times at R1, and the kernel counts what the taps saw', async () => {
