@@ -12,12 +12,12 @@ import {
 import { AF_INET, close, ioctl, SOCK_CLOEXEC, SOCK_DGRAM, socket } from '../generators/linux/libc.ts'
 import { inNetns, interfaceIndex, type Netns } from '../generators/linux/netns.ts'
 import { type CommandChannel, giveCommand, kick } from './commands.ts'
+import { type CounterMaps, readCounters, readDrops } from './counters.ts'
 import { faultMask } from './faults.ts'
 import {
   addressKey,
   COMMAND,
   COMMAND_SLOT,
-  COUNTERS,
   type CounterName,
   DROP_REASONS,
   type DropReason,
@@ -74,7 +74,7 @@ export interface DatapathHandle {
   faults: readonly string[]
   querier?: QuerierTimers
   commands: CommandChannel
-  maps: TableMaps & { events: number; lateFrames: number; drops: number; nodeAddresses: number }
+  maps: TableMaps & CounterMaps & { events: number; lateFrames: number; nodeAddresses: number }
   /** Sizes of the ring buffers: their maps' max_entries. */
   ringBytes: { events: number; lateFrames: number }
   /** The node's namespace, once something is attached in it. */
@@ -217,11 +217,11 @@ export class Datapath {
   }
 
   drops(): Record<DropReason, number> {
-    return this.#sums('drops', DROP_REASONS)
+    return readDrops(this.handle())
   }
 
   counters(): Record<CounterName, number> {
-    return this.#sums('counters', COUNTERS)
+    return readCounters(this.handle())
   }
 
   /** Runs a program on one frame without any interface, for tests: `ifindex` as if it came in there. */
@@ -250,6 +250,7 @@ export class Datapath {
         events: fd('events'),
         lateFrames: fd('late_frames'),
         drops: fd('drops'),
+        counters: fd('counters'),
         nodeAddresses: fd('node_addresses'),
       },
       ringBytes: { events: EVENT_RING_BYTES, lateFrames: lateRingBytes(this.#options) },
@@ -314,18 +315,6 @@ export class Datapath {
     lookup(this.#object.mapFd('drops'), key, values)
     values.writeBigUInt64LE(values.readBigUInt64LE(0) + 1n, 0)
     update(this.#object.mapFd('drops'), key, values)
-  }
-
-  #sums<Name extends string>(map: string, names: readonly Name[]): Record<Name, number> {
-    const fd = this.#object.mapFd(map)
-    const values = Buffer.alloc(8 * possibleCpus())
-    const sums = names.map((name, index) => {
-      lookup(fd, u32Key(index), values)
-      let sum = 0n
-      for (let at = 0; at < values.length; at += 8) sum += values.readBigUInt64LE(at)
-      return [name, Number(sum)] as const
-    })
-    return Object.fromEntries(sums) as Record<Name, number>
   }
 }
 

@@ -1,5 +1,5 @@
 /** Where a fault lives. */
-export type FaultPlace = 'datapath' | 'control plane' | 'encryption' | 'exporter' | 'router' | 'collector'
+export type FaultPlace = 'datapath' | 'control plane' | 'encryption' | 'exporter' | 'router' | 'collector' | 'metrics'
 
 /** One way to be wrong on purpose. `requirements`: those that it breaks. */
 export interface Fault {

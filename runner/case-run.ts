@@ -473,10 +473,19 @@ export class CaseRun {
       this.site.map.nodes.map(async ({ name: node }) => {
         this.recorder.observe({ kind: 'tables', step, node, groups: await site.tables(node) }, this.subject)
         this.recorder.observe({ kind: 'drops', step, node, reasons: await site.drops(node) }, this.subject)
+        await this.scrape(step, node)
       }),
     )
     await this.observeXfrm(step, 'with states')
     return DONE
+  }
+
+  /** What is dropped meanwhile is in the drop counters of one of the two readings. */
+  private async scrape(step: string, node: string): Promise<void> {
+    const { site } = this.site
+    if (!site.metrics || !this.planned.needs.includes('metrics')) return
+    this.recorder.observe({ kind: 'scrape', step, node, text: await site.metrics(node) }, this.subject)
+    this.recorder.observe({ kind: 'drops', step, node, reasons: await site.drops(node) }, this.subject)
   }
 
   private async encrypted(change: (encryption: SiteEncryption) => Promise<void>): Promise<Outcome> {

@@ -1,6 +1,7 @@
 import { FAULTS, type Fault } from '../bpf/faults.ts'
 import { FLOW_FAULTS } from '../bpf/flow-faults.ts'
 import { ROUTER_FAULTS } from '../bpf/router-faults.ts'
+import { SOCKET_FAULTS } from '../bpf/socket-faults.ts'
 import { COLLECTOR_FAULTS } from './analyser/faults.ts'
 import { UserError } from './suite/errors.ts'
 import { didYouMean } from './suite/suggest.ts'
@@ -12,6 +13,7 @@ export const ALL_FAULTS: readonly Fault[] = [
   ...FLOW_FAULTS,
   ...ROUTER_FAULTS,
   ...COLLECTOR_FAULTS,
+  ...SOCKET_FAULTS,
 ]
 
 const OF_ROUTER: ReadonlySet<Fault['place']> = new Set(['exporter', 'router', 'collector'])

@@ -13,6 +13,8 @@ export type Fact =
   | { kind: 'stream'; number: number; name: string; role: StreamRole; of?: number; pod: string }
   | { kind: 'tables'; step: string; node: string; groups: GroupTable[] }
   | { kind: 'drops'; step: string; node: string; reasons: Record<string, number> }
+  /** What a node's agent serves to Prometheus, as it is. */
+  | { kind: 'scrape'; step: string; node: string; text: string }
   /** Kernel witnesses of loss: cumulative counters, sampled at the start and the end of a case. */
   | { kind: 'witness'; phase: 'start' | 'end'; counters: Record<string, number> }
   /** XFRM of an encrypted site's node: at the start and the end of a case, and at a snapshot with its states. Counters are cumulative. */

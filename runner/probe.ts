@@ -2,6 +2,7 @@ import { BPF_TRIALS } from './probe/bpf.ts'
 import { type Capability, type Trial, tryOut } from './probe/capability.ts'
 import { DEVICE_TRIALS } from './probe/devices.ts'
 import { FLOW_TRIALS } from './probe/flow.ts'
+import { METRICS_TRIALS } from './probe/metrics.ts'
 import { PRIVILEGE_TRIALS } from './probe/privilege.ts'
 import { PROGRAM_TRIALS } from './probe/programs.ts'
 import { ROUTING_TRIALS } from './probe/routing.ts'
@@ -16,6 +17,7 @@ const HOST_TRIALS: readonly Trial[] = [
   ...PROGRAM_TRIALS,
   ...ROUTING_TRIALS,
   ...FLOW_TRIALS,
+  ...METRICS_TRIALS,
 ]
 
 /** What this machine can do, each found out by doing it in a namespace that is gone afterwards; about half a second. */

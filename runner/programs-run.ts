@@ -1,5 +1,7 @@
+import { writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { execa } from 'execa'
+import { close, memoryFile } from '../generators/linux/libc.ts'
 import { inNetns, type Netns } from '../generators/linux/netns.ts'
 
 /** A line a program printed, or how it ended. */
@@ -27,14 +29,17 @@ export async function startProgram(
   input: string | undefined,
   listener: (event: ProgramEvent) => void,
 ): Promise<RunningProgram> {
+  const stdin = input === undefined ? ('ignore' as const) : fileOf(input)
   const child = inNetns(ns, () =>
     execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
       buffer: false,
       reject: false,
       forceKillAfterDelay: SOFT_SIGNAL_MS,
-      ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+      // Its types know no descriptor beyond 2.
+      stdin: stdin as 0 | 'ignore',
     }),
   )
+  if (stdin !== 'ignore') close(stdin)
   for (const stream of ['stdout', 'stderr'] as const) {
     const readable = child[stream]
     if (readable) createInterface({ input: readable }).on('line', text => listener({ event: stream, text }))
@@ -52,4 +57,11 @@ export async function startProgram(
       await ended
     },
   }
+}
+
+/** Of a file each read gives as much as it asks for; of a pipe, what happens to have been written. */
+function fileOf(input: string): number {
+  const fd = memoryFile('castproof-input')
+  writeSync(fd, input, 0)
+  return fd
 }

@@ -40,16 +40,16 @@ export class Programs {
     return ready ? { ok: true } : { ok: false, detail: `${program} was not ready within ${this.readyMs} ms` }
   }
 
-  private isReady({ id, program }: RunStep): boolean {
+  private isReady({ id, program, params }: RunStep): boolean {
     if (this.ended.has(id)) return true
     switch (program) {
       case 'tcpdump':
         return this.linesWith(id, 'listening on') > 0
       case 'http-server':
         return this.linesWith(id, 'Serving HTTP') > 0
-      // Receivers and their sockets are waited for by what the suite waits for: the report they send.
+      // One that forks says nothing: it is waited for by what the suite waits for, the report that it sends.
       case 'socat-receive':
-        return true
+        return params['fork'] !== false || this.linesWith(id, 'starting data transfer loop') > 0
       default:
         return false
     }

@@ -44,6 +44,7 @@ const requirement = mapping({
     'router',
     'exporter',
     'collector',
+    'agent',
   ]),
   text: text(),
   send: text(),

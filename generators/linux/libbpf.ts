@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import koffi from 'koffi'
-import { close, holding } from './libc.ts'
+import { close, holding, O_CLOEXEC, O_RDONLY, open } from './libc.ts'
 
 /** A libbpf or bpf(2) call that failed: which, with which errno; for a refused program, the end of the verifier's log. */
 export class BpfError extends Error {
@@ -109,7 +109,15 @@ const tcDetach = bpfFunction<[hook: Buffer, options: Buffer]>(
 )
 const tcAttach = bpfFunction<[hook: Buffer, options: Buffer]>('int bpf_tc_attach(const void *hook, void *options)')
 
-const rawTracepointOpen = bpfFunction<[name: null, fd: number]>('int bpf_raw_tracepoint_open(const char *name, int fd)')
+const rawTracepointOpen = bpfFunction<[name: string | null, fd: number]>(
+  'int bpf_raw_tracepoint_open(const char *name, int fd)',
+)
+const linkCreate = bpfFunction<[fd: number, target: number, type: number, options: null]>(
+  'int bpf_link_create(int prog_fd, int target_fd, int attach_type, const void *opts)',
+)
+const setAutoload = bpfFunction<[program: Pointer, autoload: boolean]>(
+  'int bpf_program__set_autoload(void *program, bool autoload)',
+)
 
 const LOG_BYTES = 1 << 16
 
@@ -135,6 +143,11 @@ export class BpfObject {
 
   setValueBytes(map: string, bytes: number): void {
     setValueSize(map, findMap(map, this.#open(), map), bytes)
+  }
+
+  /** Before `load`: a program that this kernel would not take. */
+  leaveOut(program: string): void {
+    setAutoload(program, findProgram(program, this.#open(), program), false)
   }
 
   /** Keeps the verifier's log of these programs for the error, should they be refused. */
@@ -333,10 +346,34 @@ export function attachTc(ifindex: number, programFd: number, direction: TcDirect
   tcAttach(`ifindex ${ifindex}`, hook, options)
 }
 
-/** Attaches a program to the kernel function that its section names (fentry, fexit), until it is closed. */
-export function attachTracing(programFd: number): { close(): void } {
+/** What is attached until it is closed, or its process ends. */
+export interface Link {
+  close(): void
+}
+
+/** Attaches a program to the kernel function that its section names (fentry, fexit). */
+export function attachTracing(programFd: number): Link {
   const link = rawTracepointOpen('tracing', null, programFd)
   return { close: () => close(link) }
+}
+
+export function attachTracepoint(name: string, programFd: number): Link {
+  const link = rawTracepointOpen(name, name, programFd)
+  return { close: () => close(link) }
+}
+
+/** enum bpf_attach_type */
+const CGROUP_HOOKS = { ingress: 0, egress: 1, sockCreate: 2 } as const
+
+/** Attaches a program to a cgroup of version 2 and those below it, beside the programs of others. */
+export function attachCgroup(cgroup: string, programFd: number, hook: keyof typeof CGROUP_HOOKS): Link {
+  const fd = open(cgroup, O_RDONLY | O_CLOEXEC)
+  try {
+    const link = linkCreate(cgroup, programFd, fd, CGROUP_HOOKS[hook], null)
+    return { close: () => close(link) }
+  } finally {
+    close(fd)
+  }
 }
 
 /** Takes the one program off; false when it, the hook or the interface is gone. */

@@ -62,6 +62,9 @@ export const socket = libcFunction<[domain: number, type: number, protocol: numb
 export const bind = libcFunction<[fd: number, address: Uint8Array, length: number]>(
   'int bind(int fd, const void *address, uint32_t length)',
 )
+export const connect = libcFunction<[fd: number, address: Uint8Array, length: number]>(
+  'int connect(int fd, const void *addr, uint32_t addrlen)',
+)
 export const setsockopt = libcFunction<[fd: number, level: number, name: number, value: Uint8Array, length: number]>(
   'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
 )
@@ -84,6 +87,7 @@ const clockSettime = libcFunction<[clock: number, time: Buffer]>('int clock_sett
 
 export const AF_INET = 2
 export const AF_PACKET = 17
+export const SOCK_STREAM = 1
 export const SOCK_RAW = 3
 export const SOCK_DGRAM = 2
 export const SOCK_CLOEXEC = 0o2000000

@@ -2,6 +2,7 @@ import {
   AF_INET,
   CLONE_NEWNET,
   close,
+  getsockopt,
   ioctl,
   O_CLOEXEC,
   O_RDONLY,
@@ -74,6 +75,23 @@ export function interfaceIndex(name: string): number {
   try {
     ioctl(fd, SIOCGIFINDEX, request)
     return request.readInt32LE(16)
+  } finally {
+    close(fd)
+  }
+}
+
+const SOL_SOCKET = 1
+const SO_NETNS_COOKIE = 71
+
+/** By which BPF programs tell namespaces apart (Linux 5.14); never given twice. */
+export function netnsCookie(ns: Netns): bigint {
+  const fd = inNetns(ns, () => socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))
+  try {
+    const value = Buffer.alloc(8)
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(value.length)
+    getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, value, length)
+    return value.readBigUInt64LE()
   } finally {
     close(fd)
   }

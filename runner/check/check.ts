@@ -90,6 +90,8 @@ export interface PodSite {
   /** Where its unicast frames go first; left out: not known, suites have to give it. */
   gatewayMac?: number
   podTap: string
+  /** What metrics call it, where the site knows. */
+  labels?: { namespace: string; pod: string; workload: string }
   nodeTap: string
   /** Where unicast frames to an address go first, by dotted address, where it is not the gateway for all. */
   nextHops?: Record<string, number>

@@ -15,6 +15,8 @@ import { joinDelay } from './join-delay.ts'
 import { latency } from './latency.ts'
 import { leaveDelay } from './leave-delay.ts'
 import { membership } from './membership.ts'
+import { metrics } from './metrics.ts'
+import { nodeMetrics } from './node-metrics.ts'
 import { notDelivered } from './not-delivered.ts'
 import { order } from './order.ts'
 import { output } from './output.ts'
@@ -42,6 +44,8 @@ export const CHECKS: { readonly [Name in CheckName]: Check<ExpectationWants[Name
   'flow-accounting': flowAccounting,
   'flow-messages': flowMessages,
   analyser,
+  metrics,
+  'node-metrics': nodeMetrics,
   encrypted,
   esp,
   xfrm,

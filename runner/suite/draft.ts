@@ -121,6 +121,7 @@ function guessedTopology(raw: unknown): TopologyGiven {
     nodes: known,
     endpoints: Object.fromEntries(roles.map(([role, node]) => [role, { node: guess(node), count: 1 }])),
     querier: false,
+    metrics: false,
     private: false,
   }
 }

@@ -18,6 +18,7 @@ import { flowSchemas } from './flow-schema.ts'
 import { frameShape, igmpShape, ipv4Schema, takeGroupMac } from './frame-schema.ts'
 import { UNDERLAY } from './header-schema.ts'
 import { bool, found, int, type Json, type Leaf, leaf, list, mapping, oneOf, type Problem, text } from './leaf.ts'
+import { metricsSchemas, pairOf } from './metrics-schema.ts'
 import type { Names, References } from './names.ts'
 import { interfaceName, pimShape } from './pim-schema.ts'
 import type { Settings } from './plan-types.ts'
@@ -75,6 +76,7 @@ export function expectationSchemas(names: Names, refs: References, facts: StepFa
     output: () => outputSchema(refs),
     pim: () => pimSchema(refs, shapes),
     ...flowSchemas(refs),
+    ...metricsSchemas(refs),
     ...encryptionSchemas(names, refs, shapes, facts),
   } satisfies Record<CheckName, () => z.ZodType>
 }
@@ -624,14 +626,9 @@ function dropsSchema(refs: References) {
       }
       return reasons
     }),
-  }).transform(({ between, ...want }, context): Draft<'drops'> => {
-    const [first, second] = between
-    if (between.length !== 2 || first === second || first === undefined || second === undefined)
-      mistakes(context, between)('bad-between', 'expected two different snapshots', 'between: [before, after]', [
-        'between',
-      ])
-    return { ...want, between: [first ?? '', second ?? ''] }
-  })
+  }).transform(
+    ({ between, ...want }, context): Draft<'drops'> => ({ ...want, between: pairOf(between, context as never) }),
+  )
 }
 
 function pimSchema(refs: References, { window }: Shapes) {

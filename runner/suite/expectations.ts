@@ -23,6 +23,8 @@ export interface ExpectationWants {
   'flow-accounting': FlowAccountingWant
   'flow-messages': FlowMessagesWant
   analyser: AnalyserWant
+  metrics: MetricsWant
+  'node-metrics': NodeMetricsWant
   encrypted: EncryptedWant
   esp: EspWant
   xfrm: XfrmWant
@@ -283,6 +285,38 @@ export interface AnalyserWant {
   input: string
   /** Asked plainly, or for records of field 61 = 0 alone. */
   records: 'all' | 'ingress'
+}
+
+/** Counters of one pod's sockets, of what they exchange with a group or with another pod. */
+export interface MetricsWant {
+  /** Two snapshots. */
+  between: [string, string]
+  /** Whose sockets. */
+  pod: string
+  direction: 'in' | 'out'
+  /** Who sends to them, or, without a group, the other pod. */
+  peer?: string
+  group?: number
+  /** Left out: the case's own. */
+  port?: number
+  /** How many of the pod get each datagram. */
+  sockets: number
+  drops: Amount
+  /** What must have passed the tap for the case to be about bursts. */
+  bursts?: Amount
+  /** Path of the program. */
+  binary?: string
+  /** A `run` step: the program that reads the socket writes a line for each segment. */
+  program?: string
+}
+
+/** Metrics of a node's datapath between two snapshots; its subscribers of the group at the second. */
+export interface NodeMetricsWant {
+  between: [string, string]
+  node: string
+  group: number
+  local: number
+  remote: number
 }
 
 export interface FlowMessagesWant {

@@ -22,6 +22,7 @@ export const NEEDS: Readonly<Record<string, string>> = {
   uplink: "taps and sending on a node's uplink",
   tables: 'group and subscriber tables can be read',
   drops: 'drops are counted by reason and can be read',
+  metrics: 'agents serve Prometheus metrics',
   'group-control': 'groups are enabled and disabled by command',
   'link-control': 'links of pods and nodes can be taken down',
   'pod-control': 'pods can be killed',
@@ -55,6 +56,7 @@ export interface TopologyGiven {
   endpoints: Record<string, { node: string; count: number }>
   querier: boolean | Partial<QuerierGiven>
   encryption?: EncryptionTopology
+  metrics: boolean
   private: boolean
 }
 
@@ -243,6 +245,7 @@ const topology = mapping({
   endpoints: named(endpoint, 'endpoints').exactOptional(),
   querier: querier.exactOptional(),
   encryption: encryption.exactOptional(),
+  metrics: bool().exactOptional(),
   private: bool().exactOptional(),
 }).transform((given, context): TopologyGiven => {
   const nodes = given.nodes ?? DEFAULT_NODES
@@ -277,6 +280,7 @@ const topology = mapping({
     endpoints: given.endpoints ?? {},
     querier: given.querier ?? false,
     ...(given.encryption ? { encryption: given.encryption } : {}),
+    metrics: given.metrics ?? false,
     private: given.private ?? false,
   }
 })
@@ -381,7 +385,7 @@ export function headerOf(given: Partial<z.output<typeof headerSchema>>, fallback
     needs: given.needs ?? [],
     covers: given.covers ?? [],
     level: given.level ?? 'core',
-    topology: given.topology ?? { nodes: DEFAULT_NODES, endpoints: {}, querier: false, private: false },
+    topology: given.topology ?? { nodes: DEFAULT_NODES, endpoints: {}, querier: false, metrics: false, private: false },
     exclusive: given.exclusive === 'node',
     groups: given.groups ?? {},
   }

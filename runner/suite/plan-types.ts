@@ -55,6 +55,8 @@ export interface Topology {
   encryption?: EncryptionTopology
   /** Timers of the per-node querier in milliseconds; absent: no querier. */
   querier?: QuerierTimers
+  /** Each node's agent serves Prometheus metrics, sockets of pods among them. */
+  metrics?: true
   /** How the routers of target `router` route; absent: another target. */
   router?: RouterSetup
   /** Cases with the same text share the stage; a case with `topology.private` has its own. */
@@ -160,7 +162,7 @@ export type Action =
     }
   | { action: 'run'; pod: string; program: string; params: Record<string, string | number | boolean> }
   | { action: 'stop'; program: string }
-  /** Records tables, drop counters of every node as an observation named by the step's id. */
+  /** Records tables, drop counters and, where agents serve them, metrics of every node as observations named by the step's id. */
   | { action: 'snapshot' }
   | { action: 'agent'; node: string; do: 'restart' }
   /** The router on `node` exports flow records from now on, until the case ends. */

@@ -7,6 +7,7 @@ import type { ReadExpectation } from './expectation-schema.ts'
 import type { ExpectationWants } from './expectations.ts'
 import { hasGroupMac } from './frame-schema.ts'
 import type { Lease } from './groups.ts'
+import type { TopologyGiven } from './header-schema.ts'
 import { userErrors } from './issues.ts'
 import type { Language, ReadList } from './language.ts'
 import { takeLate } from './late.ts'
@@ -72,6 +73,7 @@ class Body {
       ...misplacedGroupMac(known, expectations),
       ...deadPods(known),
       ...(this.draft.header.topology.encryption ? [] : nothingToEncrypt(known)),
+      ...(this.draft.header.topology.metrics ? [] : nothingToRead(expectations)),
       ...checkDelivered(expectations, known),
       ...addControls(expectations, facts),
       ...addPriming(expectations, known),
@@ -88,9 +90,7 @@ class Body {
       title: draft.header.title,
       covers: draft.header.covers.flatMap(id => setting.requirements.get(id) ?? []),
       level: draft.header.level,
-      needs: [
-        ...new Set([...draft.header.needs, ...neededBy(known), ...(draft.header.topology.encryption ? ['esp'] : [])]),
-      ].sort(),
+      needs: [...new Set([...draft.header.needs, ...neededBy(known), ...needsOf(draft.header.topology)])].sort(),
       params: Object.fromEntries(
         Object.entries(draft.row.params).map(([name, value]) => [
           name,
@@ -233,6 +233,22 @@ function nothingToEncrypt(steps: readonly KnownStep[]): Trouble[] {
       message: `a step \`${read.kind}\` where nothing is encrypted`,
       hint: 'topology: { encryption: overlay-in-esp, … }',
     }))
+}
+
+function nothingToRead(expectations: readonly Placed[]): Trouble[] {
+  return expectations
+    .filter(({ expectation: { check } }) => check === 'metrics' || check === 'node-metrics')
+    .map(({ expectation: { check }, index }) => ({
+      path: ['expect', index, check],
+      code: 'no-metrics',
+      message: `\`${check}\` where no agent serves metrics`,
+      hint: 'topology: { metrics: true, … }',
+    }))
+}
+
+/** Needs that follow from the topology. */
+function needsOf({ encryption, metrics }: TopologyGiven): string[] {
+  return [...(encryption ? ['esp'] : []), ...(metrics ? ['metrics'] : [])]
 }
 
 /** Who has to be there for a step. */

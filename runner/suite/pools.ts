@@ -24,7 +24,7 @@ const SHARED_PODS_PER_NODE = 16
 
 /**
  * Cases of a target that differ only in their roles share one stage: the union of their nodes, as many pods on each as
- * any of them needs, `<node>-<k>`. Querier, encryption, `private`, large pod counts and what a kernel must have keep
+ * any of them needs, `<node>-<k>`. Querier, encryption, metrics, `private`, large pod counts and what a kernel must have keep
  * stages apart.
  */
 export function planPools(
@@ -39,6 +39,7 @@ export function planPools(
       wish.topology.private && wish.id,
       shapeOf(wish.topology),
       wish.topology.encryption,
+      wish.topology.metrics,
       kernelNeedsOf(wish.needs),
     ])
     pools.set(key, [...(pools.get(key) ?? []), wish])
@@ -99,6 +100,7 @@ function poolTopology(members: readonly PoolWish[], timers: QuerierTimers): Topo
     pods,
     ...(querier ? { querier } : {}),
     ...(encryption ? { encryption } : {}),
+    ...(first.topology.metrics ? { metrics: true as const } : {}),
     ...(first.topology.private ? { private: first.id } : {}),
   }
 }

@@ -48,13 +48,14 @@ const filterText: Leaf<string> = leaf({ type: 'string' }, (value, problem) =>
 
 export const PROGRAMS = table({
   'socat-send': {
-    about: 'sends one UDP datagram with socat and, with replyWaitMs, prints what comes back',
+    about: 'sends one UDP datagram with socat, or as many as `count` says, and, with replyWaitMs, prints what comes back',
     needs: 'socat',
     params: refs =>
       schema({
         to: refs.addressText,
         port: port(),
         text: text('text', 1400),
+        count: int(1, 10_000).exactOptional(),
         ttl: int(0, 255).exactOptional(),
         sourcePort: port().exactOptional(),
         replyWaitMs: int(1, 60_000).exactOptional(),
@@ -62,9 +63,16 @@ export const PROGRAMS = table({
     command: (params, place) => socatSend(params, place),
   },
   'socat-receive': {
-    about: 'joins a group with socat and prints each datagram; with echo: true sends each back to its sender',
+    about:
+      'joins a group with socat and prints each datagram; with echo: true sends each back to its sender, with fork: false one process takes all',
     needs: 'socat',
-    params: refs => schema({ group: refs.addressText.exactOptional(), port: port(), echo: bool().exactOptional() }),
+    params: refs => schema({
+        group: refs.addressText.exactOptional(),
+        port: port(),
+        echo: bool().exactOptional(),
+        fork: bool().exactOptional(),
+        receiveBufferBytes: int(1, 1 << 24).exactOptional(),
+      }),
     command: (params, place) => socatReceive(params, place),
   },
   tcpdump: {
@@ -144,13 +152,21 @@ function socatSend(params: ProgramParams, place: ProgramPlace): ProgramCommand {
   if (params['sourcePort'] !== undefined) options.push(`bind=:${params['sourcePort']}`)
   const target = ['-', `UDP4-DATAGRAM:${params['to']}:${params['port']},${options.join(',')}`]
   const mode = wait === undefined ? ['-u'] : [`-t${seconds(wait)}`]
-  return { argv: ['socat', ...mode, ...target], input: `${params['text']}\n` }
+  const line = `${params['text']}\n`
+  // Each read is a datagram.
+  const block = params['count'] === undefined ? [] : ['-b', String(Buffer.byteLength(line))]
+  return { argv: ['socat', ...block, ...mode, ...target], input: line.repeat(Number(params['count'] ?? 1)) }
 }
 
 function socatReceive(params: ProgramParams, place: ProgramPlace): ProgramCommand {
   const join = params['group'] === undefined ? [] : [`ip-add-membership=${params['group']}:${place.interface}`]
-  const listen = [`UDP4-RECVFROM:${params['port']}`, ...join, 'reuseaddr', 'fork'].join(',')
-  return params['echo'] === true ? { argv: ['socat', '-v', listen, 'PIPE'] } : { argv: ['socat', '-u', listen, '-'] }
+  const buffer = params['receiveBufferBytes'] === undefined ? [] : [`rcvbuf=${params['receiveBufferBytes']}`]
+  const fork = params['fork'] !== false || params['echo'] === true
+  const options = [...join, ...buffer, 'reuseaddr', ...(fork ? ['fork'] : [])]
+  const listen = [`UDP4-${fork ? 'RECVFROM' : 'RECV'}:${params['port']}`, ...options].join(',')
+  if (params['echo'] === true) return { argv: ['socat', '-v', listen, 'PIPE'] }
+  // It says when it is ready.
+  return { argv: ['socat', ...(fork ? [] : ['-d', '-d']), '-u', listen, '-'] }
 }
 
 function tcpdump(params: ProgramParams, place: ProgramPlace): ProgramCommand {

@@ -1,5 +1,6 @@
 import { type ControlPlane, startControlPlane } from '../../bpf/control-plane.ts'
 import { Datapath, type DatapathOptions, GroupLimitError } from '../../bpf/datapath.ts'
+import { socketFaultsOf } from '../../bpf/socket-faults.ts'
 import { DIRECTION } from '../../captures/record.ts'
 import { Tap } from '../../captures/tap.ts'
 import type { Netns } from '../../generators/linux/netns.ts'
@@ -8,13 +9,14 @@ import type { SiteMap } from '../check/check.ts'
 import { LocalEndpoint } from '../endpoint-local.ts'
 import type { GroupTable } from '../observation.ts'
 import { type Capability, probe } from '../probe.ts'
-import type { EncryptionTopology, SysctlName, Topology } from '../suite/plan-types.ts'
+import type { SysctlName, Topology } from '../suite/plan-types.ts'
 import { Bed, type BedNode, type BedPod, OVERLAY_UDP_PORT, UNDERLAY } from './bed.ts'
 import { Encryption } from './encryption.ts'
 import { Wrongs } from './encryption-faults.ts'
 import { EspReplay, type Stranger } from './esp-replay.ts'
 import { LocalTap } from './local-tap.ts'
 import { setDeviceUp } from './namespaces.ts'
+import { labelsOf, NodeMetricsOfBed } from './reference-metrics.ts'
 import type { SiteTap } from './site-tap.ts'
 import { Sysctls } from './sysctls.ts'
 import type { BringUpOptions, Site, TapsWanted, Target } from './target.ts'
@@ -49,7 +51,7 @@ async function bringUp(
   const site = new ReferenceSite(
     bed,
     { ...datapath, ...(topology.querier ? { querier: topology.querier } : {}) },
-    topology.encryption,
+    topology,
   )
   try {
     stop.throwIfAborted()
@@ -70,13 +72,16 @@ class ReferenceSite implements Site {
   private readonly sysctls = new Sysctls()
   readonly encryption: Encryption | undefined
   readonly replay: EspReplay | undefined
+  private readonly wantsMetrics: boolean
+  private served: NodeMetricsOfBed | undefined
   private readonly down = new Map<string, { pod: string } | { node: string }>()
   private readonly options: Partial<DatapathOptions>
   private controlPlane: ControlPlane | undefined
 
-  constructor(bed: Bed, options: Partial<DatapathOptions>, encryption: EncryptionTopology | undefined) {
+  constructor(bed: Bed, options: Partial<DatapathOptions>, { encryption, metrics }: Topology) {
     this.bed = bed
     this.options = options
+    this.wantsMetrics = metrics ?? false
     const setRouter = (node: string, address: number) => this.datapath(node).setRouter(address)
     this.encryption = encryption && new Encryption(bed.nodeList, encryption, { vni: VNI, setRouter })
     this.replay = encryption && new EspReplay(bed.nodes, pod => this.stranger(pod))
@@ -100,7 +105,8 @@ class ReferenceSite implements Site {
 
   /** Loads a datapath for each node, attaches it everywhere, and starts what keeps the nodes in step. */
   async load(allFaults: readonly string[]): Promise<void> {
-    const faults = Wrongs.ofDatapath(allFaults)
+    const ofSockets = socketFaultsOf(allFaults)
+    const faults = Wrongs.ofDatapath(allFaults).filter(name => !ofSockets.includes(name))
     for (const node of this.bed.nodeList) {
       const { name, address } = node
       const datapath = Datapath.load({ ...this.options, node: { name, address }, vni: VNI, faults })
@@ -111,6 +117,7 @@ class ReferenceSite implements Site {
     }
     for (const pod of this.bed.servedPods) this.attach(pod)
     this.controlPlane = await startControlPlane([...this.datapaths.values()])
+    if (this.wantsMetrics) this.served = await NodeMetricsOfBed.start(this.bed, this.datapaths, ofSockets)
     await this.encryption?.install(allFaults)
   }
 
@@ -123,6 +130,8 @@ class ReferenceSite implements Site {
   }
 
   private async unload(attached: 'detached' | 'kept'): Promise<void> {
+    await this.served?.close()
+    this.served = undefined
     await this.controlPlane?.close()
     this.controlPlane = undefined
     for (const datapath of this.datapaths.values()) datapath.close(attached)
@@ -213,6 +222,11 @@ class ReferenceSite implements Site {
     return this.datapath(node).drops()
   }
 
+  async metrics(node: string): Promise<string> {
+    if (!this.served) throw new RangeError('the topology asks for no metrics')
+    return this.served.read(node)
+  }
+
   async witness(): Promise<Record<string, number>> {
     return witnessCounters(this.bed.nodes.values())
   }
@@ -263,6 +277,7 @@ class ReferenceSite implements Site {
 
   async restartAgent(node: string): Promise<void> {
     await this.controlPlane?.restart(node)
+    await this.served?.restart(node)
     await this.encryption?.restartAgent(node)
   }
 
@@ -310,6 +325,7 @@ function podOfMap(pod: BedPod): SiteMap['pods'][number] {
     mac: pod.mac,
     gatewayMac: pod.nodeMac,
     podTap: podTap(pod),
+    labels: labelsOf(pod),
     nodeTap: nodeTap(pod),
   }
 }

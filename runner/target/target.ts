@@ -73,6 +73,8 @@ export interface Site {
   disableGroup(node: string, group: number): Promise<void>
   tables(node: string): Promise<GroupTable[]>
   drops(node: string): Promise<Record<string, number>>
+  /** What the node's agent serves to Prometheus; absent: it serves nothing. */
+  metrics?(node: string): Promise<string>
   /** Cumulative loss counters of kernel and devices. */
   witness(): Promise<Record<string, number>>
   /** Starts flow export on a router; absent: nothing here exports flows. */

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Ways in which the counters of sockets can be wrong: bits of socket_config.fault_mask. Names and requirements: socket-faults.ts. */
+#ifndef CASTPROOF_SOCKET_FAULTS_H
+#define CASTPROOF_SOCKET_FAULTS_H
+
+enum socket_fault {
+	SOCKET_FAULT_DROPS_AS_RECEIVED,
+	SOCKET_FAULT_DROPS_UNSEEN,
+	SOCKET_FAULT_BYTES_IP,
+	SOCKET_FAULT_BYTES_FRAME,
+	SOCKET_FAULT_LOOP_COUNTED,
+	SOCKET_FAULT_SENDERS_MERGED,
+	SOCKET_FAULT_EVERY_100TH_SEGMENT_UNCOUNTED,
+	SOCKET_FAULT_LABELS_OF_PACKET,
+	SOCKET_FAULT_BURST_EACH_SEGMENT,
+	SOCKET_FAULT_MAX,
+};
+
+#endif

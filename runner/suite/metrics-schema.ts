@@ -1,0 +1,78 @@
+import { amount } from './amount-schema.ts'
+import type { MetricsWant, NodeMetricsWant } from './expectations.ts'
+import { int, list, mapping, text } from './leaf.ts'
+import type { References } from './names.ts'
+
+/** Checks of what agents serve to Prometheus. */
+export function metricsSchemas(refs: References) {
+  const between = list(refs.step(['snapshot']), 'two snapshots')
+  return {
+    metrics: () =>
+      mapping({
+        between,
+        receiver: refs.endpoint.exactOptional(),
+        sender: refs.endpoint.exactOptional(),
+        from: refs.endpoint.exactOptional(),
+        to: refs.endpoint.exactOptional(),
+        group: refs.group.exactOptional(),
+        port: int(1, 65_535, 'a UDP port').exactOptional(),
+        sockets: int(1, 100, 'sockets').exactOptional(),
+        drops: amount.exactOptional(),
+        bursts: amount.exactOptional(),
+        binary: text('a path', 256).exactOptional(),
+        program: refs.step(['run']).exactOptional(),
+      }).transform((given, context): MetricsWant => {
+        const { receiver, sender, from, to, sockets, drops, between, ...want } = given
+        const mistake = wrongSide(given)
+        if (mistake !== undefined)
+          context.issues.push({
+            code: 'custom',
+            message: mistake,
+            input: given,
+            params: { code: 'bad-metrics', hint: 'receiver and from; or sender and either group or to' },
+          })
+        const peer = from ?? to
+        return {
+          ...want,
+          between: pairOf(between, context),
+          pod: receiver ?? sender ?? '',
+          direction: receiver === undefined ? 'out' : 'in',
+          ...(peer === undefined ? {} : { peer }),
+          sockets: sockets ?? 1,
+          drops: drops ?? 0,
+        }
+      }),
+    'node-metrics': () =>
+      mapping({
+        between,
+        node: refs.node,
+        group: refs.group,
+        local: int(0, 100_000, 'subscribers'),
+        remote: int(0, 100_000, 'subscribers'),
+      }).transform(
+        ({ between, ...want }, context): NodeMetricsWant => ({ ...want, between: pairOf(between, context) }),
+      ),
+  }
+}
+
+function wrongSide({ receiver, sender, from, to, group }: Partial<Record<string, unknown>>): string | undefined {
+  if ((receiver === undefined) === (sender === undefined)) return 'either a receiver or a sender is looked at'
+  if (receiver !== undefined) return from === undefined || to !== undefined ? 'a receiver has `from`' : undefined
+  return from !== undefined || (group === undefined) === (to === undefined) ? 'a sender has `group` or `to`' : undefined
+}
+
+export function pairOf(
+  between: readonly string[],
+  context: { issues: { push(issue: object): void } },
+): [string, string] {
+  const [first, second] = between
+  if (between.length === 2 && first !== undefined && second !== undefined && first !== second) return [first, second]
+  context.issues.push({
+    code: 'custom',
+    message: 'expected two different snapshots',
+    input: between,
+    path: ['between'],
+    params: { code: 'bad-between', hint: 'between: [before, after]' },
+  })
+  return ['', '']
+}
