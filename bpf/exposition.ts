@@ -32,7 +32,12 @@ function metricOf({ name, type, help, samples }: Family): Metric {
 }
 
 /** What a histogram's rows are made of: `counts[n]` of what is at most `boundsS[n]` and more than the bound before, the last of all others. */
-export function histogram(labels: Labels, counts: readonly number[], boundsS: readonly number[], sumS: number): Sample[] {
+export function histogram(
+  labels: Labels,
+  counts: readonly number[],
+  boundsS: readonly number[],
+  sumS: number,
+): Sample[] {
   let total = 0
   const buckets = counts.map((count, n): Sample => {
     total += count

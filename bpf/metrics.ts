@@ -1,4 +1,4 @@
-import { type Pass, MapsProcess, passAll, passDatapath } from './maps-process.ts'
+import { MapsProcess, type Pass, passAll, passDatapath } from './maps-process.ts'
 import type { MetricsAnswer, MetricsConfig, MetricsRequest } from './metrics-process.ts'
 import type { MetricsHandle } from './node-metrics.ts'
 import type { PodName } from './socket-families.ts'

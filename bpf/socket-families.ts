@@ -121,6 +121,8 @@ function latencyFamily(kind: Kind, rows: readonly { labels: Labels; row: SocketR
     name: `${kind.prefix}_latency_seconds`,
     type: 'histogram',
     help: `${kind.about}: from the arrival of a datagram to its being read`,
-    samples: rows.flatMap(({ labels, row }) => histogram(labels, row.latency, LATENCY_BOUNDS_S, row.latencySumNs / 1e9)),
+    samples: rows.flatMap(({ labels, row }) =>
+      histogram(labels, row.latency, LATENCY_BOUNDS_S, row.latencySumNs / 1e9),
+    ),
   }
 }

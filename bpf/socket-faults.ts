@@ -10,20 +10,36 @@ const metrics = (name: string, requirements: string[], description: string): Fau
 /** Bit n of the socket counters' fault mask is entry n: the order is that of enum socket_fault in socket-faults.h. */
 export const SOCKET_COUNTER_FAULTS: readonly Fault[] = [
   metrics('drops-as-received', ['A22'], 'datagrams that found no room at a socket are counted as received too'),
-  metrics('drops-unseen', ['A22'], 'datagrams that found no room at a socket are counted as received, and not as dropped'),
+  metrics(
+    'drops-unseen',
+    ['A22'],
+    'datagrams that found no room at a socket are counted as received, and not as dropped',
+  ),
   metrics('bytes-ip', ['A21'], 'bytes of a socket include IP and UDP headers'),
   metrics('bytes-frame', ['A21'], 'bytes of a socket include all headers'),
-  metrics('loop-counted', ['A21'], "what a sender's own kernel loops back to a member on its host is counted as sent once more"),
+  metrics(
+    'loop-counted',
+    ['A21'],
+    "what a sender's own kernel loops back to a member on its host is counted as sent once more",
+  ),
   metrics('senders-merged', ['A23'], 'what a socket receives from a second sender is in the row of the first'),
   metrics('every-100th-segment-uncounted', ['A21'], 'one segment in a hundred is not counted'),
-  metrics('labels-of-packet', ['A23'], "labels say the packet's source and destination, not the socket's side and the other"),
+  metrics(
+    'labels-of-packet',
+    ['A23'],
+    "labels say the packet's source and destination, not the socket's side and the other",
+  ),
   metrics('burst-each-segment', ['A24'], 'each segment of a burst is a burst of its own'),
 ]
 
 /** Faults of what is made of the counters: rows, labels, text. */
 export const SOCKET_TEXT_FAULTS: readonly Fault[] = [
   metrics('sockets-swapped', ['A21', 'A23'], 'the counters of two pods are exchanged'),
-  metrics('doubled-after-restart', ['A25'], 'an agent that starts anew adds what the counters say to what they said before'),
+  metrics(
+    'doubled-after-restart',
+    ['A25'],
+    'an agent that starts anew adds what the counters say to what they said before',
+  ),
   metrics('reset-by-scrape', ['A25'], 'counters start from zero at each scrape'),
   metrics('scrape-stale', ['A25'], 'the second scrape, and those after it, get the answer of the first'),
   metrics('other-nodes-served', ['A26'], "an agent serves the rows of other nodes' pods as well"),
@@ -31,7 +47,11 @@ export const SOCKET_TEXT_FAULTS: readonly Fault[] = [
   metrics('peer-unnamed', ['A23'], 'dstpod, dstnamespace and dstworkload are empty where the sender is known'),
   metrics('unicast-unserved', ['A21'], 'sockets that exchange with no group have no rows'),
   metrics('counters-are-gauges', ['A25'], 'the exposition says gauge of what is a counter'),
-  metrics('copies-count-datagrams', ['A27'], "the datapath's copies are counted once a datagram, however many there are"),
+  metrics(
+    'copies-count-datagrams',
+    ['A27'],
+    "the datapath's copies are counted once a datagram, however many there are",
+  ),
   metrics('drop-reasons-mixed-up', ['A27'], "the datapath's drops are counted under the reason that follows"),
   metrics('memberships-never-fall', ['A27'], 'the gauge of subscribers keeps its highest value'),
 ]

@@ -73,7 +73,9 @@ function wireOf({ want, pod, peer, scrapes, seen, local, remote }: Asked): WireD
   const all = datagramsAt(seen.recording, seen.tapIndex(pod.podTap)).filter(
     one => one.direction === direction && one.src === src && one.dst === dst && one.dstPort === port,
   )
-  const meanwhile = all.find(({ timeNs }) => scrapes.unsure.some(({ fromNs, toNs }) => timeNs >= fromNs && timeNs <= toNs))
+  const meanwhile = all.find(({ timeNs }) =>
+    scrapes.unsure.some(({ fromNs, toNs }) => timeNs >= fromNs && timeNs <= toNs),
+  )
   if (meanwhile) return `${formatIpv4(src)} sent to ${formatIpv4(dst)} while the metrics were read`
   const between = all.filter(({ timeNs }) => timeNs > scrapes.fromNs && timeNs < scrapes.toNs)
   return between.length > 0 ? between : `nothing from ${formatIpv4(src)} to ${formatIpv4(dst)} passed ${pod.podTap}`
@@ -87,7 +89,9 @@ function fail(message: string): Finding {
 function foreignRows({ pod, scrapes, seen }: Asked): Finding[] {
   const elsewhere = new Set(seen.site.pods.filter(one => one.node !== pod.node).map(one => one.labels?.pod ?? one.name))
   const names = new Set(scrapes.after.samples.map(({ labels }) => labels['pod'] ?? ''))
-  return [...names].filter(name => elsewhere.has(name)).map(name => fail(`${pod.node} tells of ${name}, a pod of another node`))
+  return [...names]
+    .filter(name => elsewhere.has(name))
+    .map(name => fail(`${pod.node} tells of ${name}, a pod of another node`))
 }
 
 function judgeRows(asked: Asked, family: FamilyNames, wire: readonly WireDatagram[]): Finding[] {
@@ -201,7 +205,8 @@ function judgeProgram({ want, pod, seen }: Asked, sums: Sums): Finding[] {
 function judgeBursts({ bursts, direction }: MetricsWant, sums: Sums, wire: readonly WireDatagram[]): Finding[] {
   if (bursts === undefined) return []
   const seen = [1 - BURST_DOUBT, 1 + BURST_DOUBT].map(factor => burstsOf(wire, BURST_GAP_NS * factor))
-  if (seen[0] !== seen[1]) return [inconclusive(`gaps of about a millisecond: ${seen.join(' or ')} bursts passed the tap`)]
+  if (seen[0] !== seen[1])
+    return [inconclusive(`gaps of about a millisecond: ${seen.join(' or ')} bursts passed the tap`)]
   const told = sums(direction === 'in' ? 'rxbursts' : 'txbursts')
   if (!within(bursts, seen[0] ?? 0))
     return [inconclusive(`${seen[0]} bursts passed the tap, expected ${amountText(bursts)}`)]

@@ -88,7 +88,9 @@ function judgeDrops({ want, node, scrapes, seen }: Asked): Finding[] {
     const told = counter(scrapes, 'drops', { reason })
     if (told !== undefined && told >= least && told <= most) return pass()
     const counted = least === most ? least : `${least} to ${most}`
-    return fail(`${node.name} says ${told ?? 'nothing of'} drops "${reason}" in its metrics, ${counted} in its drop counters`)
+    return fail(
+      `${node.name} says ${told ?? 'nothing of'} drops "${reason}" in its metrics, ${counted} in its drop counters`,
+    )
   })
 }
 
@@ -107,10 +109,11 @@ function judgeMemberships({ want, node, scrapes }: Asked): Finding[] {
   const group = formatIpv4(want.group)
   return (['local', 'remote'] as const).map(type => {
     const found = scrapes.after.samples.find(
-      ({ name, labels }) =>
-        name === `${PREFIX}memberships` && labels['group'] === group && labels['type'] === type,
+      ({ name, labels }) => name === `${PREFIX}memberships` && labels['group'] === group && labels['type'] === type,
     )
     if (found?.value === want[type]) return pass()
-    return fail(`${node.name} says ${found?.value ?? 'nothing of'} ${type} subscribers of ${group}, expected ${want[type]}`)
+    return fail(
+      `${node.name} says ${found?.value ?? 'nothing of'} ${type} subscribers of ${group}, expected ${want[type]}`,
+    )
   })
 }

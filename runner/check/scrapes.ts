@@ -60,6 +60,10 @@ export function troubleOf(scrapes: Scrapes, counters: (name: string) => boolean)
   return [
     ...after.problems,
     ...[...untyped].map(name => `${name} is a ${after.types.get(name) ?? 'metric without a type'}, not a counter`),
-    ...fell.map(sample => `${keyOf(sample)} fell from ${sample.value} to ${known.get(keyOf(sample)) ?? 'nothing'}`),
+    ...fell.map(sample => `${shortOf(sample)} fell from ${sample.value} to ${known.get(keyOf(sample)) ?? 'nothing'}`),
   ]
+}
+
+function shortOf({ name, labels }: Sample): string {
+  return labels['pod'] === undefined ? name : `${name} of ${labels['pod']}`
 }

@@ -66,4 +66,3 @@ export function burstsOf(datagrams: readonly WireDatagram[], gapNs: number): num
   }
   return bursts
 }
-

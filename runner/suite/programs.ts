@@ -48,7 +48,8 @@ const filterText: Leaf<string> = leaf({ type: 'string' }, (value, problem) =>
 
 export const PROGRAMS = table({
   'socat-send': {
-    about: 'sends one UDP datagram with socat, or as many as `count` says, and, with replyWaitMs, prints what comes back',
+    about:
+      'sends one UDP datagram with socat, or as many as `count` says, and, with replyWaitMs, prints what comes back',
     needs: 'socat',
     params: refs =>
       schema({
@@ -66,7 +67,8 @@ export const PROGRAMS = table({
     about:
       'joins a group with socat and prints each datagram; with echo: true sends each back to its sender, with fork: false one process takes all',
     needs: 'socat',
-    params: refs => schema({
+    params: refs =>
+      schema({
         group: refs.addressText.exactOptional(),
         port: port(),
         echo: bool().exactOptional(),
