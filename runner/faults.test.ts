@@ -13,7 +13,7 @@ test('docs/faults.md has a row for each, as the registry has it', () => {
   const rows = page
     .split('\n')
     .filter(line =>
-      /^\| [a-z0-9-]+ \| (datapath|control plane|encryption|generator|exporter|router|collector) /.test(line),
+      /^\| [a-z0-9-]+ \| (datapath|control plane|encryption|generator|exporter|router|collector|metrics) /.test(line),
     )
   const wanted = ALL_FAULTS.map(
     ({ name, place, requirements, description }) =>

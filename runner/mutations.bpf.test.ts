@@ -18,8 +18,18 @@ import type { Observation } from './observation.ts'
 const test = suite('mutations of a run', { timeoutMs: 120_000 })
 
 const TESTDATA = fileURLToPath(new URL('testdata', import.meta.url))
-/** They judge encryption, routers, exporters and collectors, and have witnesses of their own. */
-const ELSEWHERE = ['encrypted', 'esp', 'xfrm', 'pim', 'flow-accounting', 'flow-messages', 'analyser']
+/** They judge encryption, routers, exporters, collectors and metrics, and have witnesses of their own. */
+const ELSEWHERE = [
+  'encrypted',
+  'esp',
+  'xfrm',
+  'pim',
+  'flow-accounting',
+  'flow-messages',
+  'analyser',
+  'metrics',
+  'node-metrics',
+]
 
 /** Where testdata/every-check.yaml puts its roles. */
 const SENDER = 'n1/lxc_n1-1'

@@ -91,7 +91,7 @@ export interface PodSite {
   gatewayMac?: number
   podTap: string
   /** What metrics call it, where the site knows. */
-  labels?: { namespace: string; pod: string; workload: string }
+  labels?: { pod: string; namespace?: string; workload?: string }
   nodeTap: string
   /** Where unicast frames to an address go first, by dotted address, where it is not the gateway for all. */
   nextHops?: Record<string, number>

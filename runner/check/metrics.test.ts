@@ -138,6 +138,7 @@ test('metrics: nothing sent, frames lost by the tap, traffic during a snapshot, 
   assert.is(none.status, 'inconclusive')
   assert.is(judge({ change: scenario => scenario.dropped.set('far/eth0', 1) }).status, 'inconclusive')
   assert.is(judge({}, { between: ['before', 'never'] }).status, 'inconclusive')
+  assert.is(judge({ change: scenario => (scenario.clockErrorNs = 1e9) }).status, 'inconclusive')
   const meanwhile = scenarioOf({})
   const last = meanwhile.frames.filter(f => f.tap === 'far/eth0').at(0)
   const ended = meanwhile.observations.find(o => o.kind === 'step' && o.step === 'before' && o.phase === 'end')

@@ -22,7 +22,7 @@ export const metrics: Check<MetricsWant> = {
     const pod = podOf(seen, want.pod)
     const peer = want.peer === undefined ? undefined : podOf(seen, want.peer)
     if (!pod || (want.peer !== undefined && !peer)) return conclude([inconclusive('the site has no such pod')], '')
-    const scrapes = scrapesOf(seen, pod.node, want.between)
+    const scrapes = scrapesOf(seen, pod.node, want.between, [pod.podTap])
     if (typeof scrapes === 'string') return conclude([inconclusive(scrapes)], '')
     const asked = { want, pod, peer, scrapes, seen, ...addressesOf(want, pod, peer) }
     const wire = wireOf(asked)
@@ -134,9 +134,9 @@ function judgeLabels({ want, pod, peer, remote }: Asked, { labels }: Sample): Fi
     namespace: pod.labels?.namespace,
     workload: pod.labels?.workload,
     ...(pod.labels && {
-      dstnamespace: other?.namespace ?? '',
       dstpod: other?.pod ?? '',
-      dstworkload: other?.workload ?? '',
+      dstnamespace: other ? other.namespace : '',
+      dstworkload: other ? other.workload : '',
     }),
   }
   return Object.entries(wanted).map(([name, expected]) => {

@@ -15,7 +15,7 @@ export const nodeMetrics: Check<NodeMetricsWant> = {
   about: "a node's own metrics agree with taps, drop counters and tables between two snapshots",
   judge(want, _sent, seen) {
     const node = nodeOf(seen, want.node)
-    const scrapes = node && scrapesOf(seen, node.name, want.between)
+    const scrapes = node && scrapesOf(seen, node.name, want.between, tapsOf(node, seen))
     if (!node || !scrapes) return conclude([inconclusive(`the site has no node ${want.node}`)], '')
     if (typeof scrapes === 'string') return conclude([inconclusive(scrapes)], '')
     const asked = { want, node, scrapes, seen }
@@ -30,6 +30,11 @@ interface Asked {
   node: NodeSite
   scrapes: Scrapes
   seen: Seen
+}
+
+function tapsOf(node: NodeSite, seen: Seen): string[] {
+  const pods = seen.site.pods.filter(pod => pod.node === node.name)
+  return [...pods.map(pod => pod.podTap), ...(node.overlayTap === undefined ? [] : [node.overlayTap])]
 }
 
 function fail(message: string): Finding {

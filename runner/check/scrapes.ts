@@ -12,8 +12,13 @@ export interface Scrapes {
   unsure: { fromNs: number; toNs: number }[]
 }
 
-/** Or why there is nothing to compare. */
-export function scrapesOf(seen: Seen, node: string, between: readonly [string, string]): Scrapes | string {
+/** For what passed these taps; or why there is nothing to compare. */
+export function scrapesOf(
+  seen: Seen,
+  node: string,
+  between: readonly [string, string],
+  taps: readonly string[],
+): Scrapes | string {
   const texts = between.map(step => textAt(seen, node, step))
   const missing = between.find((_, i) => texts[i] === undefined)
   if (missing !== undefined) return `the metrics of ${node} were not read at ${missing}`
@@ -25,14 +30,15 @@ export function scrapesOf(seen: Seen, node: string, between: readonly [string, s
   ]
   if (begun === undefined || from === undefined || to === undefined || ended === undefined)
     return `${between.join(' or ')} has not come to its end`
+  const errorNs = seen.clockErrorNs({ taps, runner: true })
   return {
     before: parseExposition(texts[0] ?? ''),
     after: parseExposition(texts[1] ?? ''),
     fromNs: from,
     toNs: to,
     unsure: [
-      { fromNs: begun, toNs: from },
-      { fromNs: to, toNs: ended },
+      { fromNs: begun - errorNs, toNs: from + errorNs },
+      { fromNs: to - errorNs, toNs: ended + errorNs },
     ],
   }
 }

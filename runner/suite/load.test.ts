@@ -186,12 +186,15 @@ test('stages: cases without a querier share one, a querier and a thousand pods m
       ['reference-3', 'n1 n2', 3, 1, false],
       ['reference-4', 'n1 n2', 2, 1, false],
       ['reference-5', 'n1 n2 n3', 2, 5, true],
+      ['reference-6', 'n1 n2', 2, 1, false],
     ],
   )
   assert.is(stages[2]?.topology.encryption?.mode, 'both')
   assert.equal(stages[2]?.topology.encryption?.windowPackets, 1024)
   assert.is(stages[3]?.topology.encryption?.algorithm, 'aes-cbc-sha256')
   assert.is(stages[4]?.topology.querier?.queryIntervalMs, 2000)
+  assert.is(stages[5]?.topology.metrics, true)
+  assert.ok(stages[5]?.cases[0]?.needs.includes('metrics'))
 })
 
 test('a stranger on the underlay is a pod of no node', () => {
@@ -300,7 +303,7 @@ test('targets: what is not for this run is skipped with the reason', () => {
     plan.stages.map(({ target, cases }) => [target, cases.length]),
     [['bridge', 2]],
   )
-  assert.is(plan.skipped.length, 11)
+  assert.is(plan.skipped.length, 12)
   assert.is(plan.skipped[0]?.skipReason, 'for target reference, exec, kubernetes; this run has bridge')
 })
 
@@ -312,6 +315,7 @@ test('filter', () => {
     'lang/crowd',
     'lang/encryption',
     'lang/encryption-options',
+    'lang/metrics',
     'lang/stranger',
   ])
   assert.equal(ids('level:extended'), ['lang/steps'])

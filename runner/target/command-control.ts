@@ -52,6 +52,10 @@ export class CommandControl implements RemoteControl {
     return text === undefined ? {} : parsed('drops', text, value => JSON.parse(value) as Record<string, number>)
   }
 
+  async metrics(node: string): Promise<string> {
+    return (await this.run('metrics', node)) ?? ''
+  }
+
   /** Undefined where the inventory has no such command: the SUT needs none. */
   private run(name: CommandName, node: string, group?: number): Promise<string> | undefined {
     const entry = this.inventory.commands[name]

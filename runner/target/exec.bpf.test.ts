@@ -20,6 +20,7 @@ const SUITES = [
   'delivery/non-member.yaml',
   'delivery/fragments.yaml',
   'igmp/leave.yaml',
+  'metrics/sockets.yaml',
 ].map(name => join(ROOT, 'suites', name))
 let folder: string
 let lab: LabStatus
@@ -65,6 +66,7 @@ function inventory(name: string, prefixOf: (place: string) => string[]): string 
       groupDelete: { command: [...ask, 'disable', '{group}'] },
       subscribers: { command: [...ask, 'tables', '{node}'] },
       drops: { command: [...ask, 'drops', '{node}'] },
+      metrics: { command: ['curl', '-sf', 'http://127.0.0.1:2112/metrics'], where: 'node' },
     },
   }
   const path = join(folder, `${name}.yaml`)
@@ -101,7 +103,7 @@ test('captures of a clock that is off, and known to be, give the same verdicts; 
   const path = join(directory, 'run.json')
   const before = JSON.parse((await invoke(['judge', directory, '--json'])).stdout) as RunResult
   const record = JSON.parse(readFileSync(path, 'utf8')) as RunRecord
-  const [stage] = record.stages
+  const [stage, ...others] = record.stages
   for (const tap of stage?.taps ?? []) {
     if (!/-n2[.-]/.test(tap.file)) continue
     await execa('editcap', ['-t', '-3600', join(directory, tap.file), join(folder, 'shifted.pcapng')])
@@ -111,7 +113,7 @@ test('captures of a clock that is off, and known to be, give the same verdicts; 
   const moment = { tNs: record.startedAtNs, aheadNs: '-3600000000000' }
   const known = [{ name: 'n2', first: moment, last: moment, uncertaintyNs: 100_000 }]
   const judged = async (clocks: ClockRecord[]) => {
-    writeFileSync(path, JSON.stringify({ ...record, stages: [{ ...stage, clocks }] }))
+    writeFileSync(path, JSON.stringify({ ...record, stages: [{ ...stage, clocks }, ...others] }))
     return JSON.parse((await invoke(['judge', directory, '--json'])).stdout) as RunResult
   }
   assert.equal(verdictsOf(await judged(known)), verdictsOf(before))

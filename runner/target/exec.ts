@@ -36,6 +36,7 @@ class ExecTarget implements Target {
     const given: Record<string, [boolean, string]> = {
       tables: [commands.subscribers !== undefined, 'the inventory has no command for subscribers'],
       drops: [commands.drops !== undefined, 'the inventory has no command for drops'],
+      metrics: [commands.metrics !== undefined, 'the inventory has no command for metrics'],
       'group-control': [
         commands.groupAdd !== undefined && commands.groupDelete !== undefined,
         'the inventory has no commands for groups',
@@ -101,7 +102,7 @@ class ExecTarget implements Target {
   private async pod(wanted: { name: string; node: string; place: string }, stop: AbortSignal): Promise<RemotePod> {
     const { command, interface: device } = this.inventory.pods[wanted.place]!
     const agent = await this.agent(`pod ${wanted.place}`, command, stop)
-    return { name: wanted.name, node: wanted.node, agent, interface: device }
+    return { name: wanted.name, node: wanted.node, agent, interface: device, label: wanted.place }
   }
 
   /** One that was lost is started anew. */

@@ -44,7 +44,7 @@ export interface InventoryCommand {
   once: boolean
 }
 
-export const COMMAND_NAMES = ['groupAdd', 'groupDelete', 'subscribers', 'drops', 'status'] as const
+export const COMMAND_NAMES = ['groupAdd', 'groupDelete', 'subscribers', 'drops', 'metrics', 'status'] as const
 export type CommandName = (typeof COMMAND_NAMES)[number]
 
 const MAX_WORDS = 100

@@ -29,6 +29,8 @@ export interface RemotePod {
   node: string
   agent: AgentConnection
   interface: string
+  /** What the SUT's metrics call it. */
+  label?: string
 }
 
 /** Tables and groups of a SUT that is somewhere else; `node` as suites call it. */
@@ -39,6 +41,7 @@ export interface RemoteControl {
   disableGroup(node: string, group: number): Promise<void>
   tables(node: string): Promise<GroupTable[]>
   drops(node: string): Promise<Record<string, number>>
+  metrics?(node: string): Promise<string>
 }
 
 export interface RemoteParts {
@@ -155,6 +158,10 @@ export class RemoteSite implements Site {
     return this.parts.control.drops(node)
   }
 
+  async metrics(node: string): Promise<string> {
+    return (await this.parts.control.metrics?.(node)) ?? ''
+  }
+
   /** Of agents that are still there: counters of a node that is gone explain nothing. */
   async witness(): Promise<Record<string, number>> {
     const places = [...this.parts.nodes, ...this.parts.pods].filter(({ agent }) => !agent.isLost)
@@ -246,6 +253,7 @@ async function describe(pod: RemotePod, nodes: readonly RemoteNode[]): Promise<D
     ...(veth?.mac === undefined ? {} : { gatewayMac: parseMac(veth.mac) }),
     podTap: podTapName(pod),
     nodeTap: nodeTapName(pod),
+    ...(pod.label === undefined ? {} : { labels: { pod: pod.label } }),
   }
   return { address, site }
 }
