@@ -37,7 +37,7 @@ function sameAsTwin(name: string, text: string): void {
 
 test('check: the count of valid files and cases', async () => {
   const { out, err, code } = await ran(io => checkCommand({ suites: ['good'], profile: [] }, io))
-  assert.is(out, '8 files, 13 cases valid\n')
+  assert.is(out, '9 files, 14 cases valid\n')
   assert.is(err, '')
   assert.is(code, 0)
 })
@@ -62,7 +62,7 @@ test('list --json and --requirements --json', async () => {
   const cases = JSON.parse(
     (await ran(io => listCommand({ suites: ['good'], requirements: false, json: true }, io))).out,
   )
-  assert.is(cases.length, 13)
+  assert.is(cases.length, 14)
   const rows = JSON.parse(
     (await ran(io => listCommand({ suites: ['good'], requirements: true, json: true }, io))).out,
   ) as { id: string; cases: string[] }[]
