@@ -22,7 +22,7 @@ const PACKAGES = {
   ],
   cap: ['g++', 'libpcap-dev'],
   /** Libraries of the daemons below. */
-  router: ['libc-ares2', 'libcap2', 'libjson-c5', 'libreadline8', 'libyang2'],
+  router: ['libc-ares2', 'libcap2', 'libjson-c5', 'libreadline8', 'libnftables1', 'libyang2'],
   flow: [
     ...['libjansson4', 'libmariadb3', 'libmaxminddb0', 'libnetfilter-log1', 'libpq5', 'librabbitmq4', 'librdkafka1'],
     ...['libsqlite3-0', 'libzmq5'],
@@ -35,7 +35,7 @@ const PACKAGES = {
  * Routing daemons, flow exporters and collectors, unpacked below .cache/ and not installed: their packages conflict with each other, start services and
  * leave configuration, none of which a test tool may do to a machine.
  */
-const UNPACKED = ['frr', 'nfdump', 'pimd', 'pmacct', 'smcroute', 'softflowd']
+const UNPACKED = ['frr', 'nfdump', 'nftables', 'pimd', 'pmacct', 'smcroute', 'softflowd']
 /** Another that would start a service: the sshd of the tests is their own. */
 const UNPACKED_FOR_TESTS = ['openssh-server']
 

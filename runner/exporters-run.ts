@@ -2,6 +2,7 @@ import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
 import type { PlannedStep } from './suite/plan-types.ts'
 import type { SiteExporter } from './target/target.ts'
+import { Unsupported } from './unsupported.ts'
 
 type StepOf<Name extends PlannedStep['action']> = Extract<PlannedStep, { action: Name }>
 
@@ -26,10 +27,15 @@ export class Exporters {
   async start({ id, node, config }: StepOf<'exporter'>): Promise<{ ok: boolean; detail?: string }> {
     const { site } = this.site
     if (!site.startExporter) return { ok: false, detail: 'nothing here exports flows' }
-    const running = { node, exporter: await site.startExporter(node, config) }
-    this.running.set(id, running)
-    this.tell(id, running, 'start')
-    return { ok: true }
+    try {
+      const running = { node, exporter: await site.startExporter(node, config) }
+      this.running.set(id, running)
+      this.tell(id, running, 'start')
+      return { ok: true }
+    } catch (error) {
+      if (!(error instanceof Unsupported)) throw error
+      return { ok: false, detail: error.message }
+    }
   }
 
   async flush({ exporter }: StepOf<'flush'>): Promise<{ ok: boolean; detail?: string }> {

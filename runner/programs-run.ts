@@ -13,8 +13,8 @@ export interface ProgramEvent {
 export interface RunningProgram {
   /** Undefined when it could not be started. */
   readonly pid: number | undefined
-  /** Soft signal, then SIGKILL; resolves when it is gone. */
-  stop(): Promise<void>
+  /** Soft signal, then SIGKILL after half a second or the time given; resolves when it is gone. */
+  stop(signal?: 'SIGTERM' | 'SIGINT', withinMs?: number): Promise<void>
 }
 
 const SOFT_SIGNAL_MS = 500
@@ -34,7 +34,7 @@ export async function startProgram(
     execa('setpriv', ['--pdeathsig', 'KILL', '--', ...argv], {
       buffer: false,
       reject: false,
-      forceKillAfterDelay: SOFT_SIGNAL_MS,
+      forceKillAfterDelay: false,
       // Its types know no descriptor beyond 2.
       stdin: stdin as 0 | 'ignore',
     }),
@@ -52,9 +52,11 @@ export async function startProgram(
   })
   return {
     pid: child.pid,
-    async stop() {
-      child.kill('SIGTERM')
+    async stop(signal = 'SIGTERM', withinMs = SOFT_SIGNAL_MS) {
+      child.kill(signal)
+      const timer = setTimeout(() => child.kill('SIGKILL'), withinMs)
       await ended
+      clearTimeout(timer)
     },
   }
 }

@@ -18,6 +18,7 @@ export const NEEDS: Readonly<Record<string, string>> = {
   igmpv3: 'IGMPv3 reports are understood',
   ssm: 'source filters are applied to delivery',
   querier: 'a querier whose timers can be set',
+  bootstrap: 'routers learn the Rendezvous Point from Bootstrap messages',
   overlay: 'nodes are joined by a VXLAN overlay that taps can see',
   uplink: "taps and sending on a node's uplink",
   tables: 'group and subscriber tables can be read',

@@ -148,7 +148,7 @@ function planRuns(runs: readonly Run[], { profiles, leases, requirements, langua
   const rows: RowErrors[] = []
   for (const { draft, target, skip } of runs) {
     const place = places.get(placeKey({ id: draft.id, target }))!
-    const { settings } = profiles.get(target)!
+    const { settings, lacks } = profiles.get(target)!
     const { planned, errors } = planCase(draft, {
       place,
       lease: leases.get(draft.id)!,
@@ -157,10 +157,17 @@ function planRuns(runs: readonly Run[], { profiles, leases, requirements, langua
       language,
     })
     rows.push({ suite: draft.header.suite, suffix: draft.row.suffix, errors })
-    if (skip === undefined) stageOf(stages, place, settings).cases.push(planned)
-    else skipped.push({ ...planned, skipReason: skip })
+    const reason = skip ?? lackOf(draft, lacks)
+    if (reason === undefined) stageOf(stages, place, settings).cases.push(planned)
+    else skipped.push({ ...planned, skipReason: reason })
   }
   return { stages: [...stages.values()], skipped, rows }
+}
+
+/** What a profile says that its target is without, if the case needs it. */
+function lackOf({ header }: Draft, lacks: Profile['lacks']): string | undefined {
+  const need = header.needs.find(one => typeof lacks[one] === 'string')
+  return need === undefined ? undefined : `needs ${need}: ${lacks[need]}`
 }
 
 /** Suite by suite, what several rows have in common said once. */

@@ -65,11 +65,14 @@ export interface Topology {
 
 /** What profiles choose of target `router`. */
 export interface RouterSetup {
-  /** `static`: every router is told the Rendezvous Point. */
+  /** `static`: every router is told the Rendezvous Point; `bsr`: R1 tells it in Bootstrap messages. */
   multicast: (typeof ROUTER_MULTICAST)[number]
+  /** What `exporter` steps start. */
+  exporter: (typeof ROUTER_EXPORTERS)[number]
 }
 
-export const ROUTER_MULTICAST = ['static'] as const
+export const ROUTER_EXPORTERS = ['reference', 'softflowd', 'uacctd'] as const
+export const ROUTER_MULTICAST = ['static', 'bsr'] as const
 
 export interface EncryptionTopology {
   /** VXLAN inside ESP between nodes; or unicast between pods encrypted first, then VXLAN; or both at once. */

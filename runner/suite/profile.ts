@@ -2,9 +2,16 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from './errors.ts'
 import { readSource } from './files.ts'
+import { NEEDS } from './header-schema.ts'
 import { userErrors } from './issues.ts'
 import { bool, found, int, leaf, mapping, oneOf, text } from './leaf.ts'
-import { type QuerierTimers, ROUTER_MULTICAST, type RouterSetup, type Settings } from './plan-types.ts'
+import {
+  type QuerierTimers,
+  ROUTER_EXPORTERS,
+  ROUTER_MULTICAST,
+  type RouterSetup,
+  type Settings,
+} from './plan-types.ts'
 import { didYouMean } from './suggest.ts'
 
 /** What profiles add up to: `default`, then the target's own, then those asked for, the later winning key by key. */
@@ -14,6 +21,8 @@ export interface Profile {
   cases: string[]
   timers: QuerierTimers
   router: RouterSetup
+  /** Needs of cases that the target, so set up, does not serve, with the reason; `false` where a later profile does serve it. */
+  lacks: Record<string, string | false>
   settings: Settings
 }
 
@@ -45,6 +54,17 @@ const policy = leaf<Record<string, string>>(
   },
 )
 
+const lacks = leaf<Profile['lacks']>({ type: 'object' }, (value, problem) => {
+  const entries = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+  for (const [need, reason] of entries) {
+    if (!(need in NEEDS))
+      problem('unknown-need', `no capability \`${need}\``, didYouMean(need, Object.keys(NEEDS)), [need])
+    else if (typeof reason !== 'string' && reason !== false)
+      problem('wrong-type', `expected a reason or false, ${found(reason)}`, undefined, [need])
+  }
+  return Object.fromEntries(entries) as Profile['lacks']
+})
+
 const timerMs = () => int(1, 3_600_000, 'milliseconds').exactOptional()
 
 /** `suites/profiles/NAME.yaml`. */
@@ -60,7 +80,11 @@ export const profileSchema = mapping({
     lastMemberQueryIntervalMs: timerMs(),
     version: oneOf([2, 3]).exactOptional(),
   }).exactOptional(),
-  router: mapping({ multicast: oneOf(ROUTER_MULTICAST).exactOptional() }).exactOptional(),
+  router: mapping({
+    multicast: oneOf(ROUTER_MULTICAST).exactOptional(),
+    exporter: oneOf(ROUTER_EXPORTERS).exactOptional(),
+  }).exactOptional(),
+  lacks: lacks.exactOptional(),
   policy: policy.exactOptional(),
   timing: mapping({
     enforced: bool().exactOptional(),
@@ -84,7 +108,8 @@ export function loadProfile(
     names: [],
     cases: [],
     timers: RFC3376_TIMERS,
-    router: { multicast: 'static' },
+    router: { multicast: 'static', exporter: 'reference' },
+    lacks: {},
     settings: { policy: {}, timing: { enforced: false }, allowWeakerFence: true },
   }
   for (const name of ['default', ...own, ...asked]) {
@@ -111,11 +136,12 @@ function applyProfile(profile: Profile, name: string, path: string): UserError[]
   if (!source) return errors
   const given = profileSchema.safeParse(source.value)
   if (!given.success) return userErrors(given.error, source)
-  const { cases, timers, router, policy, timing, allowWeakerFence } = given.data
+  const { cases, timers, router, lacks, policy, timing, allowWeakerFence } = given.data
   profile.names.push(name)
   if (cases !== undefined) profile.cases.push(cases)
   profile.timers = { ...profile.timers, ...(timers as Partial<QuerierTimers>) }
   profile.router = { ...profile.router, ...(router as Partial<RouterSetup>) }
+  profile.lacks = { ...profile.lacks, ...lacks }
   profile.settings = {
     policy: { ...profile.settings.policy, ...policy },
     timing: { ...profile.settings.timing, ...timing },

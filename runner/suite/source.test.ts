@@ -32,7 +32,9 @@ function messages(bytes: Uint8Array): string[] {
   const all = [...errors, ...more]
   for (const draft of drafts.slice(0, 2)) {
     const wish = { id: draft.id, target: 'reference', topology: draft.header.topology, needs: [] }
-    const place = planPools([wish], { timers: TIMERS, router: { multicast: 'static' } }).get(placeKey(wish))!
+    const place = planPools([wish], { timers: TIMERS, router: { multicast: 'static', exporter: 'reference' } }).get(
+      placeKey(wish),
+    )!
     const lease = leaseGroups([wishOf(draft)]).get(draft.id)!
     const setting = { place, lease, settings: SETTINGS, requirements: new Map(), language: LANGUAGE }
     all.push(...planCase(draft, setting).errors)

@@ -16,6 +16,7 @@ import { LocalTap } from './local-tap.ts'
 import { ip, setDeviceUp } from './namespaces.ts'
 import type { Daemons } from './router/daemon.ts'
 import { groupTables, readMroute } from './router/mroute.ts'
+import { startSoftflowd, startUacctd } from './router/packaged-exporter.ts'
 import { untilReady } from './router/ready.ts'
 import { type BedHost, macOf, RouterBed } from './router/router-bed.ts'
 import {
@@ -40,7 +41,7 @@ const TO_COLLECTOR = {
 }
 const IP_PROTOCOL_AT = 14 + 9
 /** Unless a profile says otherwise. */
-const DEFAULT_SETUP: RouterSetup = { multicast: 'static' }
+const DEFAULT_SETUP: RouterSetup = { multicast: 'static', exporter: 'reference' }
 
 /** The network of the NetFlow document: real daemons over the kernel's multicast routing, in namespaces. */
 export const router: Target = {
@@ -55,9 +56,9 @@ export const router: Target = {
       topology.pods.map(pod => pod.name),
       options.prefix,
     )
-    const site = new RouterSite(bed, options.faults)
+    const site = new RouterSite(bed, topology.router ?? DEFAULT_SETUP, options.faults)
     try {
-      await site.start(topology.router ?? DEFAULT_SETUP, stop)
+      await site.start(stop)
       return site
     } catch (error) {
       await site.close()
@@ -81,6 +82,7 @@ function requireDocument(topology: Topology): void {
 
 class RouterSite implements Site {
   private readonly bed: RouterBed
+  private readonly setup: RouterSetup
   private readonly faults: readonly string[]
   private readonly faultyRouters: RouterFaults[] = []
   private readonly daemons: Daemons[] = []
@@ -93,13 +95,14 @@ class RouterSite implements Site {
   /** Routers learn a source from its first datagrams and may lose some of those while the tree changes (RFC 7761 §4.2.1). */
   readonly settleFrames = SETTLE_FRAMES
 
-  constructor(bed: RouterBed, faults: readonly string[]) {
+  constructor(bed: RouterBed, setup: RouterSetup, faults: readonly string[]) {
     this.bed = bed
+    this.setup = setup
     this.faults = faults
   }
 
-  async start(setup: RouterSetup, stop: AbortSignal): Promise<void> {
-    const { daemons, conditions, limitMs, version } = await startRouting(this.bed, setup, this.daemons)
+  async start(stop: AbortSignal): Promise<void> {
+    const { daemons, conditions, limitMs, version } = await startRouting(this.bed, this.setup, this.daemons)
     await untilReady(conditions, daemons, limitMs, stop)
     this.version = await version()
     this.breakRouters()
@@ -178,7 +181,10 @@ class RouterSite implements Site {
   }
 
   async startExporter(node: string, config: ExporterWanted): Promise<SiteExporter> {
-    const { ns, place } = this.bed.router(node)
+    const router = this.bed.router(node)
+    if (this.setup.exporter === 'softflowd') return startSoftflowd(router, config)
+    if (this.setup.exporter === 'uacctd') return startUacctd(router, config)
+    const { ns, place } = router
     const source = node === FIRST_HOP ? EXPORTER_ADDRESS : place.loopback
     const exporter = { ...config.exporter, ...TO_COLLECTOR, source }
     const interfaces = place.interfaces.map(item => item.name)

@@ -10,6 +10,9 @@ const OWN_MOUNTS = [
   '{ cat /etc/group; echo frrvty:x:0:; } > /run/group && mount --bind /run/group /etc/group && exec "$@"',
 ].join(' && ')
 
+/** For those that come later: their configuration into the same /run. */
+const WITH_CONFIG = 'cat > "$0" && exec "$@"'
+
 const LOG_LINES = 5
 
 /** The routing daemons of one router, in its namespace. They die with this process, and leave no file. */
@@ -25,15 +28,14 @@ export class Daemons {
     this.ns = ns
   }
 
-  /** The first makes the mounts and brings the configuration, the others join it there. */
-  async start(name: string, argv: readonly string[], config = { file: '/run/none', text: '' }): Promise<void> {
+  /** The first makes the mounts, the others join it there. */
+  async start(name: string, argv: readonly string[], config = { file: `/run/${name}.none`, text: '' }): Promise<void> {
     const first = this.running[0]
     const wrapper = first
-      ? ['nsenter', `--mount=/proc/${first.pid}/ns/mnt`]
+      ? ['nsenter', `--mount=/proc/${first.pid}/ns/mnt`, 'sh', '-c', WITH_CONFIG, config.file]
       : ['unshare', '--mount', 'sh', '-c', OWN_MOUNTS, config.file]
     const log: string[] = []
-    const input = first ? undefined : config.text
-    const program = await startProgram(this.ns, [...wrapper, ...argv], input, ({ event, text }) => {
+    const program = await startProgram(this.ns, [...wrapper, ...argv], config.text, ({ event, text }) => {
       if (event !== 'exit') {
         log.push(text)
         if (log.length > LOG_LINES) log.shift()
@@ -52,8 +54,8 @@ export class Daemons {
     return `/proc/${this.running[0]?.pid}/root${path}`
   }
 
-  async stop(): Promise<void> {
+  async stop(signal: 'SIGTERM' | 'SIGINT' = 'SIGTERM', withinMs?: number): Promise<void> {
     this.stopping = true
-    await Promise.all(this.running.splice(0).map(program => program.stop()))
+    await Promise.all(this.running.splice(0).map(program => program.stop(signal, withinMs)))
   }
 }

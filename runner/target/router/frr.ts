@@ -10,6 +10,8 @@ export interface FrrWanted {
   pim: boolean
   /** The document's RP is learnt by Bootstrap; FRR before 10.2 can only be told. */
   staticRp: boolean
+  /** Where Loopback0 is; left out: `lo`. */
+  loopback?: { name: string; prefixBits: number }
 }
 
 /** zebra and ospfd, and pimd unless another one does that. They are ready when `ready.ts` says so. */
@@ -45,16 +47,16 @@ function command(name: string): string[] {
 }
 
 /** Hello timers of OSPF and PIM are scaled down, so that a site is up in seconds; all else is the document's. */
-function frrConfig(router: RouterPlace, { pim, staticRp }: FrrWanted): string {
+function frrConfig(router: RouterPlace, { pim, staticRp, loopback = LO }: FrrWanted): string {
   const lines = [
     `hostname ${router.name}`,
-    'interface lo',
+    `interface ${loopback.name}`,
     ...(pim ? [' ip pim'] : []),
     ...router.interfaces.flatMap(item => interfaceLines(item, pim)),
     ...(staticRp ? [`ip pim rp ${formatIpv4(RP_ADDRESS)} 224.0.0.0/4`] : []),
     'router ospf',
     ` ospf router-id ${formatIpv4(router.loopback)}`,
-    ` network ${formatIpv4(router.loopback)}/32 area 0`,
+    ` network ${networkOf({ address: router.loopback, prefixBits: loopback.prefixBits })} area 0`,
     ...router.interfaces.map(item => ` network ${networkOf(item)} area 0`),
   ]
   return `${lines.join('\n')}\n`
@@ -74,7 +76,9 @@ function interfaceLines(item: RouterInterface, pim: boolean): string[] {
   ]
 }
 
-function networkOf({ address, prefixBits }: RouterInterface): string {
+const LO = { name: 'lo', prefixBits: 32 }
+
+function networkOf({ address, prefixBits }: Pick<RouterInterface, 'address' | 'prefixBits'>): string {
   const mask = (0xffffffff << (32 - prefixBits)) >>> 0
   return `${formatIpv4((address & mask) >>> 0)}/${prefixBits}`
 }
