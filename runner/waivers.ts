@@ -131,10 +131,17 @@ function waive(
 }
 
 function concerns(waiver: Waiver, result: CaseResult, { versions }: WaiverContext): boolean {
-  if (waiver.target !== result.target) return false
-  if (!inRange(waiver.versions, versions[result.target])) return false
-  if (waiver.case !== undefined) return waiver.case === result.id || result.id.startsWith(`${waiver.case}[`)
-  return result.covers.some(requirement => requirement.id === waiver.requirement)
+  return isAbout(waiver, result) && inRange(waiver.versions, versions[result.target])
+}
+
+/** Whatever the version is. */
+export function isAbout(
+  waiver: Waiver,
+  item: { target: string; id: string; covers: readonly { id: string }[] },
+): boolean {
+  if (waiver.target !== item.target) return false
+  if (waiver.case !== undefined) return waiver.case === item.id || item.id.startsWith(`${waiver.case}[`)
+  return item.covers.some(requirement => requirement.id === waiver.requirement)
 }
 
 type Comparison = { operator: string; version: number[] }

@@ -85,7 +85,7 @@ async function matrixOf(
     jobs: DEFAULT_JOBS,
     skipped,
     sandboxOf: sandboxes.of,
-    waivers: waiversFor([target.name], {}, io),
+    waivers: waiversFor(plan, [target.name], {}, io),
     onRow,
   }
   try {

@@ -28,7 +28,7 @@ import { targetNamed } from '../target/registry.ts'
 import { requireTarget, skipsOf } from '../target/requirements.ts'
 import type { Target } from '../target/target.ts'
 import { Unsupported } from '../unsupported.ts'
-import { readWaivers, type Waiver } from '../waivers.ts'
+import { isAbout, readWaivers, type Waiver } from '../waivers.ts'
 import type { RunOptions } from './options.ts'
 
 /** The suites that come with castproof, beside runner/ in a checkout and in the package. */
@@ -71,7 +71,7 @@ export async function runWithSite(
   const plan = await planOf(options, [...wanted.keys()], io)
   refuseFolders(options, io)
   const targets = asked ? wanted : usedBy(plan, wanted)
-  const waivers = waiversFor([...targets.keys()], options, io)
+  const waivers = waiversFor(plan, [...targets.keys(), ...options.profile], options, io)
   for (const target of targets.values()) refuseElsewhere(target, options)
   const say = (line: string): void => printLine(io, line)
   const places = await placeStages(plan, targets, { ...kernelOf(options), sandbox: options.sandbox, say })
@@ -170,11 +170,16 @@ function casesOf(plan: Plan, lacking: ReadonlyMap<string, string>): Record<strin
   )
 }
 
-/** What a target is known to do wrong, in `suites/waivers/<target>.yaml`, and what the user waives. */
-export function waiversFor(targets: readonly string[], options: Pick<RunOptions, 'waivers'>, io: Io): Waiver[] {
-  const known = targets.map(name => join(DEFAULT_SUITES, 'waivers', `${name}.yaml`)).filter(path => existsSync(path))
-  const given = options.waivers === undefined ? [] : [resolve(io.cwd, options.waivers)]
-  return [...known, ...given].flatMap(readWaivers)
+/**
+ * What a target or a profile's product is known to do wrong, in `suites/waivers/<name>.yaml`, as far as it concerns this plan; and what
+ * the user waives, all of it: one that concerns nothing is told, as most often misspelt.
+ */
+export function waiversFor(plan: Plan, names: readonly string[], given: { waivers?: string }, io: Io): Waiver[] {
+  const files = names.map(name => join(DEFAULT_SUITES, 'waivers', `${name}.yaml`))
+  const known = [...new Set(files)].filter(path => existsSync(path)).flatMap(readWaivers)
+  const cases = plan.stages.flatMap(stage => stage.cases.map(item => ({ ...item, target: stage.target })))
+  const users = given.waivers === undefined ? [] : readWaivers(resolve(io.cwd, given.waivers))
+  return [...known.filter(waiver => cases.some(item => isAbout(waiver, item))), ...users]
 }
 
 function refuseKeep({ keep }: RunOptions, places: ReadonlyMap<string, Place>): void {
