@@ -28,7 +28,7 @@ const PACKAGES = {
     ...['libsqlite3-0', 'libzmq5'],
   ],
   vm: ['busybox-static', 'kmod', 'qemu-system-x86', 'xz-utils'],
-  test: [...['bpftool', 'netsniff-ng', 'procps', 'openssh-client', 'python3-scapy', 'tcpreplay', 'tshark']],
+  test: [...['bpftool', 'ffmpeg', 'netsniff-ng', 'procps', 'openssh-client', 'python3-scapy', 'tcpreplay', 'tshark']],
 }
 
 /**

@@ -48,23 +48,27 @@ async function up(options: LabOptions, io: Io): Promise<number> {
   const wanted: LabWanted = {
     id: newLabId(),
     target: target.name,
-    topology: options.suite === undefined ? DEFAULT_TOPOLOGY : await topologyOf(resolve(io.cwd, options.suite)),
+    topology:
+      options.suite === undefined
+        ? (target.labTopology ?? DEFAULT_TOPOLOGY)
+        : topologyOf(resolve(io.cwd, options.suite), target.name),
     faults: faultNames(options.fault),
   }
   await requireTarget(target)
   printStatus(await startSupervisor(wanted), io)
   printLine(io)
-  printLine(io, `${'castproof mcast group add 225.0.0.11'.padEnd(NEXT_COLUMN)}enables a group on every node`)
+  if (!target.labTopology)
+    printLine(io, `${'castproof mcast group add 225.0.0.11'.padEnd(NEXT_COLUMN)}enables a group on every node`)
   printLine(io, `${`castproof lab shell ${wanted.topology.pods[0]?.name}`.padEnd(NEXT_COLUMN)}a shell in a pod`)
   printLine(io, `${'castproof lab down'.padEnd(NEXT_COLUMN)}takes it down`)
   return 0
 }
 
-async function topologyOf(suite: string): Promise<Topology> {
-  const { plan, errors } = loadSuites([suite], {})
+function topologyOf(suite: string, target: string): Topology {
+  const { plan, errors } = loadSuites([suite], { targets: [target] })
   if (errors.length > 0) throw new UserErrors(errors)
   const stage = plan.stages[0]
-  if (!stage) throw new UserError('no-topology', `${suite} has no case for a target that can be brought up here`)
+  if (!stage) throw new UserError('no-topology', `${suite} has no case for target ${target}`)
   return stage.topology
 }
 

@@ -47,6 +47,10 @@ const DEFAULT_SETUP: RouterSetup = { multicast: 'static', exporter: 'reference' 
 export const router: Target = {
   name: 'router',
   description: "Linux multicast routing with real PIM-SM daemons in the NetFlow document's topology",
+  labTopology: {
+    nodes: ROUTERS.map(({ name }) => name),
+    pods: ROUTERS.map(({ name }) => ({ name: `${name}-1`, node: name })),
+  },
   async probe(): Promise<Capability[]> {
     return (await probe()).filter(capability => capability.neededFor.includes('router'))
   },

@@ -14,6 +14,8 @@ export interface Target {
   readonly description: string
   /** What this machine lacks for it is a Capability with `ok: false` and a remedy. */
   probe(): Promise<Capability[]>
+  /** What `lab up` brings up when no suite says otherwise; left out: three nodes, four pods. */
+  readonly labTopology?: Topology
   bringUp(topology: Topology, options: BringUpOptions, stop: AbortSignal): Promise<Site>
   /**
    * What cases may need and this target has or lacks, where that is not a matter of this machine; names it does not speak of are
