@@ -1,5 +1,5 @@
 import { formatIpv4 } from '../../generators/wire/address.ts'
-import { needsControl, type ReadExpectation, type StepFacts } from './expectation-schema.ts'
+import { needsControl, type ReadExpectation, type StepFacts } from './expect/read-expectation.ts'
 import type { Control } from './expectations.ts'
 import { groupsOfStream, isLinkLocal, type KnownStep, mayReceive } from './streams.ts'
 

@@ -7,7 +7,7 @@ import { CHECKS } from '../check/registry.ts'
 import { yamlBelow } from './files.ts'
 import { NEEDS } from './header-schema.ts'
 import { PROGRAM_NAMES } from './programs.ts'
-import { STEP_KINDS } from './step-schema.ts'
+import { STEP_KINDS } from './steps/read-step.ts'
 
 const test = suite('docs/suite-language.md')
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))

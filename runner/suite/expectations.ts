@@ -2,7 +2,7 @@ import type { FrameSpec, IgmpFields } from '../../generators/frame-spec.ts'
 
 /**
  * What each check is asked to judge, after planning: pods and nodes by name, groups and addresses as numbers, streams
- * and windows as step ids. `expectation-schema.ts` makes these from YAML; the checks of `runner/check/` read them.
+ * and windows as step ids. The schemas of `expect/` make these from YAML; the checks of `runner/check/` read them.
  */
 export interface ExpectationWants {
   delivered: DeliveredWant

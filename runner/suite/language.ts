@@ -1,8 +1,10 @@
 import type { z } from 'zod'
-import { expectationList, type ReadExpectation, type StepFacts } from './expectation-schema.ts'
+import { expectationList } from './expect/expectation-list.ts'
+import type { ReadExpectation, StepFacts } from './expect/read-expectation.ts'
 import type { Leaf } from './leaf.ts'
 import { type Names, references } from './names.ts'
-import { type ReadStep, stepList } from './step-schema.ts'
+import type { ReadStep } from './steps/read-step.ts'
+import { stepList } from './steps/step-list.ts'
 
 /** What a list came to, item by item; undefined where `when` leaves one out or it has mistakes. */
 export interface ReadList<T> {

@@ -1,6 +1,6 @@
 import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
 import type { Path } from './source.ts'
-import { STEP_KINDS, type StepKind } from './step-schema.ts'
+import { STEP_KINDS, type StepKind } from './steps/read-step.ts'
 
 /** A step as it can be seen before it is read: enough for others to refer to it. */
 export interface SeenStep {

@@ -1,8 +1,8 @@
 import type { FrameSpec } from '../../generators/frame-spec.ts'
 import { isMulticast } from '../../generators/wire/address.ts'
-import type { StepFacts } from './expectation-schema.ts'
+import type { StepFacts } from './expect/read-expectation.ts'
 import type { Settings } from './plan-types.ts'
-import type { ReadStep } from './step-schema.ts'
+import type { ReadStep } from './steps/read-step.ts'
 
 /** A step that was readable, in the order in which steps run, with the id it goes by. */
 export interface KnownStep {

@@ -1,15 +1,16 @@
-import { DOCUMENT_RECORD, RECORD_FIELDS, type RecordField } from '../../bpf/flow-config.ts'
-import { bool, int, list, mapping, oneOf } from './leaf.ts'
-import type { References } from './names.ts'
-import { interfaceName } from './pim-schema.ts'
-import type { ExporterWanted } from './plan-types.ts'
+import { DOCUMENT_RECORD, RECORD_FIELDS, type RecordField } from '../../../bpf/flow-config.ts'
+import { bool, int, list, mapping, oneOf } from '../leaf.ts'
+import type { References } from '../names.ts'
+import { interfaceName } from '../pim-schema.ts'
+import type { ExporterWanted } from '../plan-types.ts'
+import { type ReadStep, readStep, stepId } from './read-step.ts'
 
 const FIELDS = Object.keys(RECORD_FIELDS) as RecordField[]
 const KEYS = FIELDS.filter(name => RECORD_FIELDS[name].match >= 0)
 const DAY_MS = 86_400_000
 
 /** The document's flow record, flow exporter and flow monitors; what is left out is as in the document. */
-export function exporterShape(refs: References) {
+function exporterShape(refs: References) {
   const interfaces = () => list(interfaceName, 'interfaces').exactOptional()
   return {
     node: refs.node,
@@ -45,7 +46,7 @@ type Given = {
 }
 
 /** Timeouts of the document's era are minutes (1800 s and 15 s); nothing leaves by them unless a suite says so. */
-export function exporterOf({ record, exporter, monitors, outputCounters, cache, sampling }: Given): ExporterWanted {
+function exporterOf({ record, exporter, monitors, outputCounters, cache, sampling }: Given): ExporterWanted {
   const { multicastOnly = false } = monitors
   const of = (direction: 'input' | 'output') =>
     (monitors[direction] ?? []).map(name => ({ interface: name, direction, multicastOnly }))
@@ -64,4 +65,17 @@ export function exporterOf({ record, exporter, monitors, outputCounters, cache, 
     cache: { activeTimeoutMs: 1_800_000, inactiveTimeoutMs: 15_000, entries: 4096, ...cache },
     sampling: sampling ?? 1,
   }
+}
+
+export function exporterSchema(refs: References) {
+  return mapping({ id: stepId(), ...exporterShape(refs) }).transform(
+    ({ id, node, ...given }): ReadStep =>
+      readStep('exporter', id, { action: 'exporter', node, config: exporterOf(given as Given) }),
+  )
+}
+
+export function flushSchema(refs: References) {
+  return mapping({ id: stepId().exactOptional(), exporter: refs.step(['exporter']) }).transform(
+    ({ id, exporter }): ReadStep => readStep('flush', id, { action: 'flush', exporter }),
+  )
 }

@@ -1,10 +1,10 @@
-import { FLOW_FIELD, type FlowFieldName } from '../../generators/wire/flow-fields.ts'
-import { amount } from './amount-schema.ts'
-import type { AnalyserWant, FlowAccountingWant, FlowMessagesWant } from './expectations.ts'
-import { int, type Leaf, leaf, list, mapping, oneOf } from './leaf.ts'
-import type { LateAddress, References } from './names.ts'
-import { interfaceName } from './pim-schema.ts'
-import { didYouMean } from './suggest.ts'
+import { FLOW_FIELD, type FlowFieldName } from '../../../generators/wire/flow-fields.ts'
+import { amount } from '../amount-schema.ts'
+import type { AnalyserWant, FlowAccountingWant, FlowMessagesWant } from '../expectations.ts'
+import { int, type Leaf, leaf, list, mapping, oneOf } from '../leaf.ts'
+import type { LateAddress, References } from '../names.ts'
+import { interfaceName } from '../pim-schema.ts'
+import { didYouMean } from '../suggest.ts'
 
 /** Checks of flow export. */
 export function flowSchemas(refs: References) {

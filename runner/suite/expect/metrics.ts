@@ -1,7 +1,9 @@
-import { amount } from './amount-schema.ts'
-import type { MetricsWant, NodeMetricsWant } from './expectations.ts'
-import { int, list, mapping, text } from './leaf.ts'
-import type { References } from './names.ts'
+import { amount } from '../amount-schema.ts'
+import type { MetricsWant, NodeMetricsWant } from '../expectations.ts'
+import { int, list, mapping, text } from '../leaf.ts'
+import { mistakes } from '../mistakes.ts'
+import type { References } from '../names.ts'
+import { pairOf } from './snapshots.ts'
 
 /** Checks of what agents serve to Prometheus. */
 export function metricsSchemas(refs: References) {
@@ -34,7 +36,7 @@ export function metricsSchemas(refs: References) {
         const peer = from ?? to
         return {
           ...want,
-          between: pairOf(between, context),
+          between: pairOf(between, mistakes(context, between)),
           pod: receiver ?? sender ?? '',
           direction: receiver === undefined ? 'out' : 'in',
           ...(peer === undefined ? {} : { peer }),
@@ -50,7 +52,10 @@ export function metricsSchemas(refs: References) {
         local: int(0, 100_000, 'subscribers'),
         remote: int(0, 100_000, 'subscribers'),
       }).transform(
-        ({ between, ...want }, context): NodeMetricsWant => ({ ...want, between: pairOf(between, context) }),
+        ({ between, ...want }, context): NodeMetricsWant => ({
+          ...want,
+          between: pairOf(between, mistakes(context, between)),
+        }),
       ),
   }
 }
@@ -59,20 +64,4 @@ function wrongSide({ receiver, sender, from, to, group }: Partial<Record<string,
   if ((receiver === undefined) === (sender === undefined)) return 'either a receiver or a sender is looked at'
   if (receiver !== undefined) return from === undefined || to !== undefined ? 'a receiver has `from`' : undefined
   return from !== undefined || (group === undefined) === (to === undefined) ? 'a sender has `group` or `to`' : undefined
-}
-
-export function pairOf(
-  between: readonly string[],
-  context: { issues: { push(issue: object): void } },
-): [string, string] {
-  const [first, second] = between
-  if (between.length === 2 && first !== undefined && second !== undefined && first !== second) return [first, second]
-  context.issues.push({
-    code: 'custom',
-    message: 'expected two different snapshots',
-    input: between,
-    path: ['between'],
-    params: { code: 'bad-between', hint: 'between: [before, after]' },
-  })
-  return ['', '']
 }
