@@ -70,7 +70,8 @@ static __always_inline bool is_picked(struct __sk_buff *skb)
 	case PICK_FULL_SIZE:
 		return skb->len > FULL_SIZE_BYTES;
 	case PICK_ONE_NODE:
-		return !bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) && key.remote_ipv4 == config.node;
+		/* Keys are read as a receiver's: on the way out, where it goes is `local`. */
+		return !bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) && key.local_ipv4 == config.node;
 	case PICK_NESTED:
 		return ip.protocol == IPPROTO_UDP &&
 		       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &udp, sizeof(udp)) && udp.dest == bpf_htons(VXLAN_PORT);
