@@ -6,6 +6,7 @@ import { HMAC_ICV_BITS, type HmacName } from '../../generators/wire/esp-cipher.t
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { userErrors } from '../suite/issues.ts'
 import { bool, found, int, leaf, list, mapping, oneOf, text } from '../suite/leaf.ts'
+import { mistakes } from '../suite/mistakes.ts'
 import { MAX_FILE_BYTES, parseSource, type Source } from '../suite/source.ts'
 import { isBootId } from './derive.ts'
 import { KeyBytes } from './key-bytes.ts'
@@ -87,9 +88,7 @@ const saSchema = mapping({
   sequenceHigh: int(0, 0xffff_ffff, 'the high half of a sequence number').exactOptional(),
   name: text('a name').exactOptional(),
 }).transform((given, context): EspKey | undefined => {
-  const wrong = (code: string, message: string, hint: string): undefined => {
-    context.issues.push({ code: 'custom', message, input: given, path: [], params: { code, hint } })
-  }
+  const wrong = mistakes(context, given)
   const keys = keysOf(given)
   if (typeof keys === 'string') return wrong('bad-sa', keys, 'docs/encryption.md has the formats')
   try {

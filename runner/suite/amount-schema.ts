@@ -1,5 +1,6 @@
 import type { Amount } from './expectations.ts'
-import { found, int, type Leaf, leaf, mapping } from './leaf.ts'
+import { found, int, type Leaf, leaf, mapping, type Problem } from './leaf.ts'
+import { type PairReader, pairsIn } from './pairs.ts'
 
 /** `3`, or `{ atLeast: 1, atMost: 3 }`. */
 export const amount: Leaf<Amount> = leaf<Amount>(
@@ -28,3 +29,13 @@ export const amount: Leaf<Amount> = leaf<Amount>(
     )
   },
 )
+
+/** Amounts of things that are called by name; what may be named, `key` says. */
+export function amountsOf<K extends string>(
+  value: unknown,
+  problem: Problem,
+  reader: Omit<PairReader<K, Amount>, 'item'>,
+): Record<K, Amount> | undefined {
+  const pairs = pairsIn(value, problem, { ...reader, item: amount })
+  return pairs && (Object.fromEntries(pairs) as Record<K, Amount>)
+}

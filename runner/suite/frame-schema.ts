@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { FrameSpec, GroupRecordFields, IgmpFields } from '../../generators/frame-spec.ts'
 import { RECORD_TYPE } from '../../generators/wire/igmp.ts'
 import { found, hexText, int, type Leaf, leaf, list, mapping } from './leaf.ts'
+import { mistakes } from './mistakes.ts'
 import type { References } from './names.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -196,12 +197,7 @@ function records(refs: References): Leaf<GroupRecordFields[]> {
   }).transform((given, context): GroupRecordFields[] => {
     const { type, group, groups, sources, sourceCount, ...lies } = given
     if ((group === undefined) === (groups === undefined)) {
-      context.issues.push({
-        code: 'custom',
-        message: 'a record needs `group` or `groups`, and not both',
-        input: given,
-        params: { code: 'missing-key', hint: 'group: $g' },
-      })
+      mistakes(context, given)('missing-key', 'a record needs `group` or `groups`, and not both', 'group: $g')
       return []
     }
     const all = [...(sources ?? []), ...Array.from({ length: sourceCount ?? 0 }, (_, i) => MANY_SOURCES + i)]

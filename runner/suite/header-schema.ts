@@ -1,7 +1,9 @@
 import type { z } from 'zod'
 import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
 import { DERIVATIONS } from '../ipsec/derive.ts'
-import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, text } from './leaf.ts'
+import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, type Problem, text } from './leaf.ts'
+import { mistakes, parsed } from './mistakes.ts'
+import { pairsIn } from './pairs.ts'
 import type { EncryptionTopology } from './plan-types.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -143,46 +145,24 @@ const endpoint = leaf<{ node: string; count: number }>(
   },
   (value, problem) => {
     if (typeof value === 'string') return { node: value, count: 1 }
-    const given = mapping(
-      { node: nodeName, count: int(1, 4096, 'pods').exactOptional() },
-      'a node or { node, count }',
-    ).safeParse(value)
-    if (given.success) return { node: given.data.node, count: given.data.count ?? 1 }
-    return copyIssues(given.error, problem)
+    const given = parsed(
+      mapping({ node: nodeName, count: int(1, 4096, 'pods').exactOptional() }, 'a node or { node, count }'),
+      value,
+      problem,
+    )
+    return given && { node: given.node, count: given.count ?? 1 }
   },
 )
 
-type Problem = Parameters<Parameters<typeof leaf>[1]>[1]
-
-/** Issues of a schema used inside a leaf become problems of that leaf. */
-export function copyIssues(error: z.ZodError, problem: Problem, path: PropertyKey[] = []): undefined {
-  for (const issue of error.issues) {
-    const params = (issue as { params?: { code?: string; hint?: string } }).params
-    if (issue.code === 'unrecognized_keys') {
-      const hints = issue.message.split('\n')
-      for (const [i, key] of issue.keys.entries())
-        problem('unknown-key', `unknown key \`${key}\``, hints[i], [...path, ...issue.path, key])
-    } else problem(params?.code ?? 'wrong-type', issue.message, params?.hint, [...path, ...issue.path])
-  }
-  return undefined
-}
-
 /** A mapping whose keys the author chooses. */
-function named<T>(item: z.ZodType<T>, what: string, json: Record<string, never> = {}): Leaf<Record<string, T>> {
-  return leaf<Record<string, T>>({ type: 'object', ...json }, (value, problem) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      return problem('wrong-type', `expected a mapping of ${what}, ${found(value)}`)
-    const all: Record<string, T> = {}
-    for (const [name, inner] of Object.entries(value)) {
-      if (!NAME.test(name))
-        problem('bad-name', `\`${name}\` cannot name ${what}`, 'a lower-case letter, then letters, digits, hyphens', [
-          name,
-        ])
-      const result = item.safeParse(inner)
-      if (result.success) all[name] = result.data
-      else copyIssues(result.error, problem, [name])
-    }
-    return all
+function named<T>(item: z.ZodType<T>, what: string): Leaf<Record<string, T>> {
+  const key = (name: string, problem: Problem) =>
+    NAME.test(name)
+      ? name
+      : problem('bad-name', `\`${name}\` cannot name ${what}`, 'a lower-case letter, then letters, digits, hyphens')
+  return leaf<Record<string, T>>({ type: 'object' }, (value, problem) => {
+    const pairs = pairsIn(value, problem, { what: `a mapping of ${what}`, key, item })
+    return pairs && Object.fromEntries(pairs)
   })
 }
 
@@ -202,8 +182,7 @@ const querier = leaf<boolean | Partial<QuerierGiven>>(
   { anyOf: [{ type: 'boolean' }, { type: 'object' }] },
   (value, problem) => {
     if (typeof value === 'boolean') return value
-    const given = timers.safeParse(value)
-    return given.success ? (given.data as Partial<QuerierGiven>) : copyIssues(given.error, problem)
+    return parsed(timers, value, problem) as Partial<QuerierGiven> | undefined
   },
 )
 
@@ -220,24 +199,26 @@ function encryptionOf({
 
 const encryptionMode = () => oneOf(['overlay-in-esp', 'esp-in-overlay', 'both'])
 
+const encryptionDetails = mapping(
+  {
+    mode: encryptionMode(),
+    algorithm: oneOf(['aes-gcm', 'aes-gcm-256', 'aes-cbc-sha256', 'aes-cbc-sha512']).exactOptional(),
+    derivation: oneOf(DERIVATIONS).exactOptional(),
+    esn: bool().exactOptional(),
+    windowPackets: int(1, 4096, 'packets').exactOptional(),
+  },
+  'a mode, or a mapping with mode, algorithm, derivation, esn, windowPackets',
+)
+
 const encryption = leaf<EncryptionTopology>(
   { anyOf: [{ type: 'string', enum: ['overlay-in-esp', 'esp-in-overlay', 'both'] }, { type: 'object' }] },
   (value, problem) => {
     if (typeof value === 'string') {
-      const mode = encryptionMode().safeParse(value)
-      return mode.success ? encryptionOf({ mode: mode.data }) : copyIssues(mode.error, problem)
+      const mode = parsed(encryptionMode(), value, problem)
+      return mode && encryptionOf({ mode })
     }
-    const given = mapping(
-      {
-        mode: encryptionMode(),
-        algorithm: oneOf(['aes-gcm', 'aes-gcm-256', 'aes-cbc-sha256', 'aes-cbc-sha512']).exactOptional(),
-        derivation: oneOf(DERIVATIONS).exactOptional(),
-        esn: bool().exactOptional(),
-        windowPackets: int(1, 4096, 'packets').exactOptional(),
-      },
-      'a mode, or a mapping with mode, algorithm, derivation, esn, windowPackets',
-    ).safeParse(value)
-    return given.success ? encryptionOf(given.data) : copyIssues(given.error, problem)
+    const given = parsed(encryptionDetails, value, problem)
+    return given && encryptionOf(given)
   },
 )
 
@@ -250,8 +231,7 @@ const topology = mapping({
   private: bool().exactOptional(),
 }).transform((given, context): TopologyGiven => {
   const nodes = given.nodes ?? DEFAULT_NODES
-  const mistake = (code: string, message: string, hint: string, path: PropertyKey[]) =>
-    context.issues.push({ code: 'custom', message, input: given, path, params: { code, hint } })
+  const mistake = mistakes(context, given)
   const reserved = nodes.indexOf(UNDERLAY)
   if (reserved >= 0)
     mistake(
@@ -286,6 +266,16 @@ const topology = mapping({
   }
 })
 
+const groupDetails = mapping(
+  {
+    enabled: bool().exactOptional(),
+    address: text('an address').exactOptional(),
+    aliasOf: text('a group').exactOptional(),
+    count: int(1, 4096, 'groups').exactOptional(),
+  },
+  'an address, or a mapping with enabled, address, aliasOf, count',
+)
+
 const group = leaf<GroupGiven>(
   {
     anyOf: [
@@ -303,17 +293,9 @@ const group = leaf<GroupGiven>(
   },
   (value, problem) => {
     if (typeof value === 'string') return literalGroup(value, problem)
-    const given = mapping(
-      {
-        enabled: bool().exactOptional(),
-        address: text('an address').exactOptional(),
-        aliasOf: text('a group').exactOptional(),
-        count: int(1, 4096, 'groups').exactOptional(),
-      },
-      'an address, or a mapping with enabled, address, aliasOf, count',
-    ).safeParse(value)
-    if (!given.success) return copyIssues(given.error, problem)
-    const { enabled = true, count = 1, address, aliasOf } = given.data
+    const given = parsed(groupDetails, value, problem)
+    if (!given) return undefined
+    const { enabled = true, count = 1, address, aliasOf } = given
     if (aliasOf !== undefined) {
       if (address !== undefined || count > 1)
         return problem('bad-group', 'aliasOf excludes address and count', '{ aliasOf: g }')

@@ -20,7 +20,7 @@ export function userErrors(error: z.ZodError, source: Source, under: Path = []):
     }
     return [
       new UserError(code === 'invalid_union' ? 'not-one-of' : code, issue.message, {
-        position: source.at(path),
+        position: code === 'unknown-key' ? source.atKey(path) : source.at(path),
         ...(hint === undefined ? {} : { hint }),
       }),
     ]

@@ -116,6 +116,10 @@ export function hexText(options: { minBytes?: number; maxBytes: number }): Leaf<
   })
 }
 
+export function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** "found text `x`", for the end of a message. */
 export function found(value: unknown): string {
   if (value === undefined) return 'which is missing'

@@ -1,5 +1,5 @@
 import { UserError } from './errors.ts'
-import { found } from './leaf.ts'
+import { found, isMapping } from './leaf.ts'
 import type { Path, Source } from './source.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -23,13 +23,13 @@ export function rowsOf(source: Source): { rows: Row[]; errors: UserError[] } {
     errors.push(new UserError(code, message, { position: key ? source.atKey(path) : source.at(path), hint }))
   }
   const { params = {}, matrix } = source.value as { params?: unknown; matrix?: unknown }
-  if (!isRecord(params))
+  if (!isMapping(params))
     fail('wrong-type', `expected a mapping of parameters, ${found(params)}`, 'params: { ttl: 4 }', ['params'])
-  const fixed = isRecord(params) ? params : {}
+  const fixed = isMapping(params) ? params : {}
   checkNames(fixed, ['params'], fail)
   let varying: Record<string, unknown>[] = [{}]
   if (Array.isArray(matrix)) varying = listedRows(matrix, fail)
-  else if (isRecord(matrix)) varying = productRows(matrix, fail)
+  else if (isMapping(matrix)) varying = productRows(matrix, fail)
   else if (matrix !== undefined)
     fail(
       'wrong-type',
@@ -73,9 +73,9 @@ function checkNames(params: object, path: Path, fail: Fail): void {
 
 function listedRows(matrix: unknown[], fail: Fail): Record<string, unknown>[] {
   const rows: Record<string, unknown>[] = []
-  const names = new Set(matrix.flatMap(row => (isRecord(row) ? Object.keys(row) : [])))
+  const names = new Set(matrix.flatMap(row => (isMapping(row) ? Object.keys(row) : [])))
   for (const [i, row] of matrix.entries()) {
-    if (!isRecord(row)) {
+    if (!isMapping(row)) {
       fail('wrong-type', `expected a row, ${found(row)}`, '- { name: short, ttl: 1 }', ['matrix', i])
       continue
     }
@@ -116,7 +116,7 @@ function productRows(matrix: Record<string, unknown>, fail: Fail): Record<string
 
 /** The rows that a pattern of `exclude` does not fit; one that fits none is a mistake. */
 function without(rows: Record<string, unknown>[], pattern: unknown, names: readonly string[], path: Path, fail: Fail) {
-  if (!isRecord(pattern)) {
+  if (!isMapping(pattern)) {
     fail('wrong-type', `expected a row, ${found(pattern)}`, '{ version: 1 }', path)
     return rows
   }
@@ -147,10 +147,6 @@ function short(value: unknown): string {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 const WHOLE = /^\$(?:\{([a-z]\w*)\}|([a-z]\w*))$/
 const INSIDE = /\$\{([a-z]\w*)\}/g
 
@@ -158,7 +154,7 @@ const INSIDE = /\$\{([a-z]\w*)\}/g
 export function substitute(value: unknown, params: Readonly<Record<string, unknown>>, used?: Set<string>): unknown {
   if (typeof value === 'string') return substituteText(value, params, used)
   if (Array.isArray(value)) return value.map(item => substitute(item, params, used))
-  if (!isRecord(value)) return value
+  if (!isMapping(value)) return value
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, substitute(inner, params, used)]))
 }
 

@@ -23,19 +23,6 @@ export function oneOfKeys(value: object, keys: string[], code: string, mistake: 
   if (!keys.some(key => key in value)) mistake(code, `\`${keys[0]}\` is missing`, `one of ${keys.join(', ')}`)
 }
 
-/** Problems of a part that was parsed inside a leaf become problems of the leaf. */
-export function report(error: z.ZodError, problem: Problem, path: PropertyKey[]): void {
-  for (const issue of error.issues) {
-    const params = (issue as { params?: { code?: string; hint?: string } }).params
-    const message =
-      issue.code === 'unrecognized_keys'
-        ? `unknown key ${issue.keys.map(key => `\`${key}\``).join(', ')}`
-        : issue.message
-    const hint = issue.code === 'unrecognized_keys' ? issue.message.split('\n')[0] : params?.hint
-    problem(params?.code ?? 'unknown-key', message, hint, [...path, ...issue.path])
-  }
-}
-
 /** Message for a mapping whose deciding key is missing or unknown. */
 export function choiceError(key: string, known: readonly string[], input: unknown): string {
   const value = typeof input === 'object' && input !== null ? (input as Record<string, unknown>)[key] : undefined
@@ -44,18 +31,23 @@ export function choiceError(key: string, known: readonly string[], input: unknow
     : `unknown \`${key}: ${String(value)}\`; ${didYouMean(String(value), known)}`
 }
 
-/** Parses a part inside a leaf; its problems become problems of the leaf. */
-export function parsed<S extends z.ZodType>(
-  schema: S,
+/** Reads a part inside a leaf; undefined when it has problems, which become problems of the leaf. */
+export function parsed<T>(
+  schema: z.ZodType<T>,
   value: unknown,
   problem: Problem,
-  path: PropertyKey[],
-): z.output<S> | undefined {
+  path: PropertyKey[] = [],
+): T | undefined {
   const result = schema.safeParse(value)
   if (result.success) return result.data
   for (const issue of result.error.issues) {
+    const at = [...path, ...issue.path]
     const params = (issue as { params?: { code?: string; hint?: string } }).params
-    problem(params?.code ?? issue.code, issue.message, params?.hint, [...path, ...issue.path])
+    if (issue.code === 'unrecognized_keys') {
+      const hints = issue.message.split('\n')
+      for (const [i, key] of issue.keys.entries())
+        problem('unknown-key', `unknown key \`${key}\``, hints[i], [...at, key])
+    } else problem(params?.code ?? 'wrong-type', issue.message, params?.hint, at)
   }
   return undefined
 }

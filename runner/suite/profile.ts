@@ -4,7 +4,7 @@ import { UserError } from './errors.ts'
 import { readSource } from './files.ts'
 import { NEEDS } from './header-schema.ts'
 import { userErrors } from './issues.ts'
-import { bool, found, int, leaf, mapping, oneOf, text } from './leaf.ts'
+import { bool, found, int, isMapping, leaf, mapping, oneOf, text } from './leaf.ts'
 import {
   type QuerierTimers,
   ROUTER_EXPORTERS,
@@ -44,8 +44,7 @@ const ms = leaf<number>({ type: 'number', exclusiveMinimum: 0 }, (value, problem
 const policy = leaf<Record<string, string>>(
   { type: 'object', additionalProperties: { type: 'string' } },
   (value, problem) => {
-    const entries =
-      typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : undefined
+    const entries = isMapping(value) ? Object.entries(value) : undefined
     if (!entries)
       return problem('wrong-type', `expected a mapping of declarations, ${found(value)}`, 'policy: { ttl: unchanged }')
     for (const [name, text] of entries)
@@ -55,7 +54,7 @@ const policy = leaf<Record<string, string>>(
 )
 
 const lacks = leaf<Profile['lacks']>({ type: 'object' }, (value, problem) => {
-  const entries = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+  const entries = isMapping(value) ? Object.entries(value) : []
   for (const [need, reason] of entries) {
     if (!(need in NEEDS))
       problem('unknown-need', `no capability \`${need}\``, didYouMean(need, Object.keys(NEEDS)), [need])

@@ -1,4 +1,5 @@
 import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
+import { isMapping } from './leaf.ts'
 import type { Path } from './source.ts'
 import { STEP_KINDS, type StepKind } from './steps/read-step.ts'
 
@@ -17,10 +18,10 @@ export interface SeenStep {
 export function scanSteps(steps: unknown, under: Path = ['steps'], prefix = 'step'): SeenStep[] {
   if (!Array.isArray(steps)) return []
   return steps.flatMap((item: unknown, i): SeenStep[] => {
-    if (!isRecord(item) || item['when'] === false) return []
+    if (!isMapping(item) || item['when'] === false) return []
     const kind = STEP_KINDS.find(each => each in item)
     if (kind === undefined) return []
-    const body = isRecord(item[kind]) ? item[kind] : {}
+    const body = isMapping(item[kind]) ? item[kind] : {}
     const path = [...under, i, kind]
     const given = typeof body['id'] === 'string'
     const id = given ? String(body['id']) : `${prefix}${i + 1}`
@@ -36,7 +37,7 @@ export function flatSteps(steps: readonly SeenStep[]): SeenStep[] {
 export function* textsIn(value: unknown, path: Path = []): Generator<{ text: string; path: Path }> {
   if (typeof value === 'string') yield { text: value, path }
   else if (Array.isArray(value)) for (const [i, item] of value.entries()) yield* textsIn(item, [...path, i])
-  else if (isRecord(value)) for (const [key, inner] of Object.entries(value)) yield* textsIn(inner, [...path, key])
+  else if (isMapping(value)) for (const [key, inner] of Object.entries(value)) yield* textsIn(inner, [...path, key])
 }
 
 const GROUP = /^\$(?:\{([a-zA-Z][\w-]*)\}|([a-zA-Z][\w-]*))(?:\.\d+)?$/
@@ -77,8 +78,4 @@ function wordsOf(hex: string): number[] {
   return Array.from({ length: Math.floor(digits.length / 8) }, (_, i) =>
     Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16),
   ).slice(1)
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

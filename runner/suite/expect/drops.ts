@@ -1,7 +1,7 @@
-import { amount } from '../amount-schema.ts'
+import { amountsOf } from '../amount-schema.ts'
 import type { Amount } from '../expectations.ts'
-import { found, leaf, list, mapping } from '../leaf.ts'
-import { mistakes, report } from '../mistakes.ts'
+import { isMapping, leaf, list, mapping } from '../leaf.ts'
+import { mistakes } from '../mistakes.ts'
 import type { References } from '../names.ts'
 import type { Draft } from './read-expectation.ts'
 import { pairOf } from './snapshots.ts'
@@ -13,20 +13,11 @@ export function dropsSchema(refs: References) {
     between: pair,
     node: refs.node,
     reasons: leaf<Record<string, Amount>>({ type: 'object', minProperties: 1 }, (value, problem) => {
-      const names = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
-      if (names.length === 0)
-        return problem(
-          'wrong-type',
-          `expected drop reasons and amounts, ${found(value)}`,
-          'reasons: { bad-checksum: 1 }',
-        )
-      const reasons: Record<string, Amount> = {}
-      for (const [name, inner] of names) {
-        const result = amount.safeParse(inner)
-        if (result.success) reasons[name] = result.data
-        else report(result.error, problem, [name])
-      }
-      return reasons
+      const what = 'drop reasons and amounts'
+      const hint = 'reasons: { bad-checksum: 1 }'
+      if (isMapping(value) && Object.keys(value).length === 0)
+        return problem('wrong-type', `expected ${what}, found none`, hint)
+      return amountsOf(value, problem, { what, hint, key: name => name })
     }),
   }).transform(
     ({ between, ...want }, context): Draft<'drops'> => ({

@@ -1,7 +1,7 @@
-import { amount } from '../amount-schema.ts'
+import { amountsOf } from '../amount-schema.ts'
 import type { Amount, Sanity, StreamWant, Window } from '../expectations.ts'
-import { found, int, leaf, mapping, oneOf, type Problem } from '../leaf.ts'
-import { mistakes, report } from '../mistakes.ts'
+import { found, int, type Leaf, leaf, mapping, oneOf, type Problem } from '../leaf.ts'
+import { mistakes, parsed } from '../mistakes.ts'
 import type { Names, References } from '../names.ts'
 import type { Draft, StepFacts } from './read-expectation.ts'
 import { checkFrom, memberNodes, SENDS, type Shapes } from './stream.ts'
@@ -17,15 +17,13 @@ export function encryptionSchemas(names: Names, refs: References, { window, stre
         'expected when encryption was off',
         'sanity: the send step that ran before `encryption: on`',
       )
-    const read = (typeof value === 'string' ? sends : between).safeParse(value)
-    if (!read.success) return void report(read.error, problem, [])
-    return typeof read.data === 'string' ? { stream: read.data } : read.data
+    if (typeof value !== 'string') return parsed(between, value, problem)
+    const stream = parsed(sends, value, problem)
+    return stream === undefined ? undefined : { stream }
   })
-  const toNodes = leaf<string[]>({ anyOf: [{ type: 'string' }, { type: 'array' }] }, (value, problem) => {
-    const read = value === 'none' ? undefined : refs.nodes.safeParse(value)
-    if (read === undefined) return []
-    return read.success ? read.data : void report(read.error, problem, [])
-  })
+  const toNodes = leaf<string[]>({ anyOf: [{ type: 'string' }, { type: 'array' }] }, (value, problem) =>
+    value === 'none' ? [] : parsed(refs.nodes, value, problem),
+  )
   const spi = leaf<number[]>({ anyOf: [{ type: 'integer' }, { type: 'array' }] }, (value, problem) => {
     const all: unknown[] = Array.isArray(value) ? value : [value]
     const good = (one: unknown): one is number => Number.isInteger(one) && Number(one) > 0 && Number(one) <= 0xffff_ffff
@@ -89,12 +87,11 @@ export function encryptionSchemas(names: Names, refs: References, { window, stre
       }),
     xfrm: () => {
       const snapshot = refs.step(['snapshot'])
-      const errors = leaf<Record<string, Amount>>({ type: 'object' }, (value, problem) => readCounters(value, problem))
       return mapping({
         nodes: refs.nodes.exactOptional(),
         after: snapshot.exactOptional(),
         before: snapshot.exactOptional(),
-        errors: errors.exactOptional(),
+        errors: counters.exactOptional(),
       }).transform(
         (given): Draft<'xfrm'> => ({ ...given, nodes: given.nodes ?? [...names.nodes], errors: given.errors ?? {} }),
       )
@@ -103,21 +100,17 @@ export function encryptionSchemas(names: Names, refs: References, { window, stre
 }
 
 /** Names as /proc/net/xfrm_stat has them. */
-function readCounters(value: unknown, problem: Problem): Record<string, Amount> | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return problem('wrong-type', `expected counters and amounts, ${found(value)}`, 'errors: { XfrmInStateSeqError: 1 }')
-  const read: Record<string, Amount> = {}
-  for (const [name, inner] of Object.entries(value)) {
-    if (!/^Xfrm\w+$/.test(name))
-      problem(
-        'bad-counter',
-        `\`${name}\` is no counter of XFRM`,
-        'as /proc/net/xfrm_stat names them: XfrmInStateSeqError',
-        [name],
-      )
-    const result = amount.safeParse(inner)
-    if (result.success) read[name] = result.data
-    else report(result.error, problem, [name])
-  }
-  return read
-}
+const counters: Leaf<Record<string, Amount>> = leaf({ type: 'object' }, (value, problem) =>
+  amountsOf(value, problem, {
+    what: 'counters and amounts',
+    hint: 'errors: { XfrmInStateSeqError: 1 }',
+    key: (name, problem) =>
+      /^Xfrm\w+$/.test(name)
+        ? name
+        : problem(
+            'bad-counter',
+            `\`${name}\` is no counter of XFRM`,
+            'as /proc/net/xfrm_stat names them: XfrmInStateSeqError',
+          ),
+  }),
+)

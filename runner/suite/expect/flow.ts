@@ -1,5 +1,5 @@
 import { FLOW_FIELD, type FlowFieldName } from '../../../generators/wire/flow-fields.ts'
-import { amount } from '../amount-schema.ts'
+import { amount, amountsOf } from '../amount-schema.ts'
 import type { AnalyserWant, FlowAccountingWant, FlowMessagesWant } from '../expectations.ts'
 import { int, type Leaf, leaf, list, mapping, oneOf } from '../leaf.ts'
 import type { LateAddress, References } from '../names.ts'
@@ -65,14 +65,11 @@ function destinations(refs: References): Leaf<number[]> {
 
 const NAMES = Object.keys(FLOW_FIELD) as FlowFieldName[]
 
-const optionValues = leaf<NonNullable<FlowMessagesWant['options']>>({ type: 'object' }, (value, problem) => {
-  const all: NonNullable<FlowMessagesWant['options']> = {}
-  for (const [name, given] of Object.entries(value ?? {})) {
-    const read = amount.safeParse(given)
-    if (!NAMES.some(known => known === name))
-      problem('unknown-field', `no field is called ${name}`, didYouMean(name, NAMES), [name])
-    else if (read.success) all[name] = read.data
-    else problem('bad-amount', `expected a number or bounds for ${name}`, '10, { atLeast: 1 }', [name])
-  }
-  return all
-})
+const optionValues = leaf<NonNullable<FlowMessagesWant['options']>>({ type: 'object' }, (value, problem) =>
+  amountsOf<FlowFieldName>(value, problem, {
+    what: 'fields and amounts',
+    key: (name, problem) =>
+      NAMES.find(known => known === name) ??
+      problem('unknown-field', `no field is called ${name}`, didYouMean(name, NAMES)),
+  }),
+)

@@ -1,6 +1,6 @@
 import type { SubscriberWant } from '../expectations.ts'
 import { leaf, list, mapping, oneOf } from '../leaf.ts'
-import { report } from '../mistakes.ts'
+import { parsed } from '../mistakes.ts'
 import type { Names, References } from '../names.ts'
 import { didYouMean } from '../suggest.ts'
 import type { Draft } from './read-expectation.ts'
@@ -25,12 +25,9 @@ export function membershipSchema(names: Names, refs: References) {
           didYouMean(value, [...names.roles.keys(), ...names.nodes]),
         )
       }
-      const result = detailed.safeParse(value)
-      if (!result.success) {
-        report(result.error, problem, [])
-        return undefined
-      }
-      const { pod, node, ...filter } = result.data
+      const given = parsed(detailed, value, problem)
+      if (!given) return undefined
+      const { pod, node, ...filter } = given
       if ((pod === undefined) === (node === undefined))
         return problem('bad-subscriber', 'a subscriber is a pod or a node', '{ pod: rx } or { node: n2 }')
       return node === undefined ? pod!.map(each => ({ pod: each, ...filter })) : [{ node, ...filter }]

@@ -1,9 +1,10 @@
 import type { z } from 'zod'
 import type { CopyCount } from '../expectations.ts'
 import { UNDERLAY } from '../header-schema.ts'
-import { found, int, type Leaf, leaf, mapping } from '../leaf.ts'
-import { mistakes, report } from '../mistakes.ts'
+import { int, type Leaf, leaf, mapping } from '../leaf.ts'
+import { mistakes, parsed } from '../mistakes.ts'
 import type { Names, References } from '../names.ts'
+import { pairsIn } from '../pairs.ts'
 import { interfaceName } from '../pim-schema.ts'
 import type { Draft, StepFacts } from './read-expectation.ts'
 import { checkFrom, type Shapes } from './stream.ts'
@@ -11,7 +12,7 @@ import { checkFrom, type Shapes } from './stream.ts'
 const copies = () => int(0, 100_000, 'copies of each datagram')
 
 export function replicationSchema(names: Names, refs: References, { stream }: Shapes, facts: StepFacts) {
-  const interfaces = keyed('an interface', name => interfaceName.safeParse(name), copies())
+  const interfaces = keyed('an interface', interfaceName, copies())
   const node = mapping({
     in: interfaces.exactOptional(),
     out: interfaces.exactOptional(),
@@ -20,8 +21,8 @@ export function replicationSchema(names: Names, refs: References, { stream }: Sh
     overlayOut: copies().exactOptional(),
     overlayIn: copies().exactOptional(),
   })
-  const pods = keyed('a role', name => refs.endpoints.safeParse(name), copies())
-  const nodes = keyed('a node', name => refs.node.safeParse(name), node)
+  const pods = keyed('a role', refs.endpoints, copies())
+  const nodes = keyed('a node', refs.node, node)
   return mapping({
     ...stream,
     members: refs.endpoints
@@ -56,30 +57,20 @@ export function replicationSchema(names: Names, refs: References, { stream }: Sh
   })
 }
 
-interface Keyed<V> {
-  keys: string[]
-  value: V
-}
+type Keyed<V> = [keys: readonly string[], value: V]
 
 /** A mapping whose keys are references; each key stands for the pods or the node that it names. */
-function keyed<V>(
-  what: string,
-  resolve: (name: string) => z.ZodSafeParseResult<string[] | string>,
-  item: z.ZodType<V>,
-): Leaf<Keyed<V>[]> {
-  return leaf<Keyed<V>[]>({ type: 'object' }, (value, problem) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      return problem('wrong-type', `expected a mapping from ${what}, ${found(value)}`)
-    const all: Keyed<V>[] = []
-    for (const [name, inner] of Object.entries(value)) {
-      const key = resolve(name)
-      const result = item.safeParse(inner)
-      if (!key.success) report(key.error, problem, [name])
-      else if (result.success) all.push({ keys: [key.data].flat(), value: result.data })
-      if (!result.success) report(result.error, problem, [name])
-    }
-    return all
-  })
+function keyed<V>(what: string, reference: z.ZodType<string[] | string>, item: z.ZodType<V>): Leaf<Keyed<V>[]> {
+  return leaf<Keyed<V>[]>({ type: 'object' }, (value, problem) =>
+    pairsIn(value, problem, {
+      what: `a mapping from ${what}`,
+      key: (name, problem) => {
+        const keys = parsed(reference, name, problem)
+        return keys === undefined ? undefined : [keys].flat()
+      },
+      item,
+    }),
+  )
 }
 
 interface NodeCounts {
@@ -92,8 +83,8 @@ interface NodeCounts {
 }
 
 function explicitCounts(pods: Keyed<number>[] = [], nodes: Keyed<NodeCounts>[] = []): CopyCount[] {
-  const ofPods = pods.flatMap(({ keys, value }) => keys.map((pod): CopyCount => ({ place: 'pod', pod, copies: value })))
-  const ofNodes = nodes.flatMap(({ keys, value }) => keys.flatMap(node => nodeCounts(node, value)))
+  const ofPods = pods.flatMap(([keys, value]) => keys.map((pod): CopyCount => ({ place: 'pod', pod, copies: value })))
+  const ofNodes = nodes.flatMap(([keys, value]) => keys.flatMap(node => nodeCounts(node, value)))
   return [...ofPods, ...ofNodes]
 }
 
@@ -105,7 +96,7 @@ function nodeCounts(node: string, counts: NodeCounts): CopyCount[] {
     [{ place: 'overlay', node, direction: 'in', copies: 0 }, counts.overlayIn],
   ]
   const ofInterfaces = (['in', 'out'] as const).flatMap(direction =>
-    (counts[direction] ?? []).flatMap(({ keys, value }) =>
+    (counts[direction] ?? []).flatMap(([keys, value]) =>
       keys.map((name): CopyCount => ({ place: 'interface', node, interface: name, direction, copies: value })),
     ),
   )

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Moment, StreamWant } from '../expectations.ts'
-import { int, type Json, type Leaf, leaf, mapping, type Problem } from '../leaf.ts'
+import { int, isMapping, type Json, type Leaf, leaf, mapping, type Problem } from '../leaf.ts'
+import { parsed } from '../mistakes.ts'
 import type { Names, References } from '../names.ts'
 import type { StepFacts } from './read-expectation.ts'
 
@@ -21,14 +22,9 @@ export function shapesOf(refs: References): Shapes {
 function momentOf(refs: References): Leaf<Moment> {
   const later = mapping({ step: refs.anyStep, laterMs: int(1, 3_600_000) })
   return leaf<Moment>(MOMENT_JSON, (value, problem) => {
-    const read = (typeof value === 'object' && value !== null ? later : refs.anyStep).safeParse(value)
-    if (read.success) return read.data
-    for (const { message, path, ...issue } of read.error.issues) {
-      const { code = 'bad-moment', hint = 'a step, or { step: ID, laterMs: N }' } =
-        (issue as { params?: { code?: string; hint?: string } }).params ?? {}
+    const read: Problem = (code, message, hint = 'a step, or { step: ID, laterMs: N }', path) =>
       problem(code, message, hint, path)
-    }
-    return undefined
+    return isMapping(value) ? parsed(later, value, read) : parsed(refs.anyStep, value, read)
   })
 }
 

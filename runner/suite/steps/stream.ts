@@ -71,7 +71,7 @@ export function destinations(names: Names, refs: References): Leaf<{ group: numb
           ? undefined
           : all.map(each => ({ group: each!.group, port: each!.port ?? names.port }))
       }
-      const both = parsed(product, value, problem, [])
+      const both = parsed(product, value, problem)
       return both?.groups.flatMap(group => (both.ports ?? [names.port]).map(each => ({ group, port: each })))
     },
   )

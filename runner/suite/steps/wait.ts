@@ -92,7 +92,7 @@ function frameMatch(refs: References): Leaf<FrameSpec> {
 function subscriber(names: Names, refs: References): Leaf<{ pod: string } | { node: string }> {
   return leaf<{ pod: string } | { node: string }>({ type: 'string' }, (value, problem) => {
     if (typeof value === 'string' && names.nodes.includes(value) && !names.roles.has(value)) return { node: value }
-    const pod = parsed(refs.endpoint, value, problem, [])
+    const pod = parsed(refs.endpoint, value, problem)
     return pod === undefined ? undefined : { pod }
   })
 }
