@@ -6,7 +6,7 @@ import { CLEAR_NAMES, type ClearKind, ClearText } from './clear-text.ts'
 import { sightingsIn } from './copies.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
 import { nodeOf, podOf, tapFault } from './places.ts'
-import { type Closure, closedAtNode, closedAtPod } from './proof.ts'
+import { allSteps, type Closure, closedAtNode, closedAtPod } from './proof.ts'
 import { counted } from './ranges.ts'
 import { emptyReason, type Interval, intervalOf, ofCase, type Selection, selectionsOf } from './window.ts'
 
@@ -69,15 +69,16 @@ function guardsOf(sent: Sent, stream: SentStream): SentStream[] {
   return (['fence', 'echo', 'control'] as const).flatMap(role => sent.serving(stream.number, role))
 }
 
-/** Times in which encryption was off, as the steps of the case have it. */
-function offIntervals(seen: Seen): Interval[] {
-  const steps = seen.plan.steps.filter(step => (step.action as string) === 'encryption')
+/** Times in which encryption was off at the node, as the steps of the case have it. */
+function offIntervals(node: string, seen: Seen): Interval[] {
   const off: Interval[] = []
-  for (const step of steps) {
-    const does = (step as { do?: string }).do
-    if (does === 'off') off.push({ afterNs: seen.stepTimeNs(step.id, 'start') ?? Infinity, beforeNs: Infinity })
+  for (const step of allSteps(seen.plan.steps)) {
+    if (step.action !== 'encryption' || !step.nodes.includes(node)) continue
     const last = off.at(-1)
-    if (does === 'on' && last?.beforeNs === Infinity) last.beforeNs = seen.stepTimeNs(step.id, 'end') ?? Infinity
+    const isOff = last?.beforeNs === Infinity
+    if (step.do === 'off' && !isOff)
+      off.push({ afterNs: seen.stepTimeNs(step.id, 'start') ?? Infinity, beforeNs: Infinity })
+    if (step.do === 'on' && isOff) last.beforeNs = seen.stepTimeNs(step.id, 'end') ?? Infinity
   }
   return off
 }
@@ -107,7 +108,7 @@ function leaksOf(
 ): Map<number, string> {
   const tap = seen.tapIndex(node.uplinkTap)
   const leaks = new Map<number, string>()
-  const off = offIntervals(seen)
+  const off = offIntervals(node.name, seen)
   const counts = (frame: number) => !off.some(one => within(seen.recording.timeNs(frame), one))
   for (const frame of leaving(seen, tap, interval)) {
     if (!counts(frame)) continue

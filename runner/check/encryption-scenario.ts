@@ -52,7 +52,8 @@ export class EncryptedScenario extends Scenario {
 
   /** As the step `encryption` leaves it. */
   private toggle(does: 'on' | 'off'): void {
-    this.step({ id: `encryption-${does}`, line: 1, action: 'encryption', do: does } as never)
+    const nodes = this.site.nodes.map(({ name }) => name)
+    this.step({ id: `encryption-${does}`, line: 1, action: 'encryption', do: does, nodes })
   }
 
   private keyNodes(): KeyNode[] {

@@ -254,6 +254,36 @@ test('encrypted: while encryption is off, clear is no leak, and elsewhere the sa
   assert.match(encrypted(scenario, { stream: 'clear' }), /^fail expected nothing of clear in clear/)
 })
 
+/** As a case has it: the step stands in `while` of the stream that is under way. */
+function underStream(scenario: EncryptedScenario, id: string): void {
+  const at = scenario.steps.findIndex(step => step.id === id)
+  const [inner] = scenario.steps.splice(at, 1)
+  scenario.steps.push({ id: 'live', line: 1, action: 'send', stream: {}, meanwhile: [inner] } as never)
+}
+
+test('encrypted: encryption that is switched on under a stream is on from then', () => {
+  const leaks = plant(new EncryptedScenario(), clearFrame(new EncryptedScenario()))
+  underStream(leaks, 'encryption-on')
+  assert.match(encrypted(leaks), /^fail expected nothing of s1 in clear at n1\/eth0 \(out\), saw 1 frame/)
+  const twice = plant(new EncryptedScenario(), clearFrame(new EncryptedScenario()))
+  twice.steps.unshift(twice.steps.find(({ id }) => id === 'encryption-off')!)
+  assert.match(encrypted(twice), /^fail/)
+  const right = new EncryptedScenario()
+  underStream(right, 'encryption-on')
+  assert.is(encrypted(right), 'pass fence')
+})
+
+test('encrypted: off at another node excuses nothing at this one, and on at another ends nothing here', () => {
+  const at = (nodes: Record<string, string[]>) => {
+    const scenario = plant(new EncryptedScenario(), clearFrame(new EncryptedScenario()))
+    for (const step of scenario.steps) Object.assign(step, nodes[step.id] && { nodes: nodes[step.id] })
+    return scenario
+  }
+  assert.match(encrypted(at({ 'encryption-off': ['n2'] }), { stream: 'clear' }), /^fail/)
+  assert.match(encrypted(at({ 'encryption-on': ['n2'] })), /^inconclusive|^pass/)
+  assert.match(encrypted(at({ 'encryption-on': ['n1'] })), /^fail/)
+})
+
 test('encrypted: a search that was blind with encryption off proves nothing', () => {
   const blind = new EncryptedScenario()
   blind.lose(...blind.at('n1/eth0', blind.streams[0]!))
