@@ -3,8 +3,12 @@ import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, truncate
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { resultJson } from '../reports/json.ts'
+import { junitFiles } from '../reports/junit.ts'
 import type { CaseResult, Status } from '../reports/result.ts'
+import { parseResult } from '../reports/result-schema.ts'
 import { suite } from '../test/suite.ts'
+import { caseKey } from './case-key.ts'
 import { Scenario } from './check/scenario.ts'
 import { writeRunDirectory } from './check/scenario-directory.ts'
 import { judgeRun } from './judge.ts'
@@ -62,6 +66,24 @@ function judged(options = {}) {
   if (!only) throw new Error('no case')
   return { result, only, statuses: statusOf(only) }
 }
+
+test('a case that did not run has a time as well: result.json keeps its schema, JUnit its timestamps', () => {
+  const absent = wholeCase()
+  absent.observations.length = 0
+  writeRunDirectory(directory, absent)
+  const statusOfOnly = () => {
+    const { result, only } = judged()
+    parseResult(resultJson(result))
+    const [file] = junitFiles(result, { attachmentPath: path => path })
+    assert.match(file?.text ?? '', `timestamp="${result.startedAt.slice(0, 19)}"`)
+    return only.status
+  }
+  assert.is(statusOfOnly(), 'inconclusive')
+  const path = join(directory, LAYOUT.run)
+  const skipped = { [caseKey('reference', 'test/case')]: 'needs esp' }
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), skipped }))
+  assert.is(statusOfOnly(), 'skip')
+})
 
 test('a right run passes every check, with ledger, efficiency and exit code 0', () => {
   writeRunDirectory(directory, wholeCase())

@@ -118,7 +118,7 @@ class Judging {
       ...plan.skipped.map(item => skipped('', item, item.skipReason ?? 'skipped by the plan')),
     ]
     const context = { waivers: run.waivers ?? [], day: run.startedAt.slice(0, 10), versions: run.targetVersions ?? {} }
-    const { cases, warnings } = applyWaivers(judged, context)
+    const { cases, warnings } = applyWaivers(judged.map(this.dated), context)
     const totals = totalsOf(cases)
     return {
       schema: 'castproof-result/1',
@@ -140,6 +140,12 @@ class Judging {
       directory: resolve(directory),
     }
   }
+
+  /** What never started is as old as its run. */
+  private readonly dated = (one: CaseResult): CaseResult => ({
+    ...one,
+    startedAt: one.startedAt || this.files.run.startedAt,
+  })
 
   /** The last attempt counts; the earlier ones are told. */
   private decided(stage: Stage, item: PlannedCase): CaseResult {
