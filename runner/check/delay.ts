@@ -1,9 +1,43 @@
 import { DIRECTION } from '../../captures/record.ts'
 import type { Bound } from '../suite/expectations.ts'
-import type { PodSite, Seen, Sent, SentStream } from './check.ts'
+import type { PodSite, Seen, Sent, SentStream, Verdict } from './check.ts'
 import { sightingsIn } from './copies.ts'
+import { conclude, type Finding, inconclusive } from './findings.ts'
 import { igmpFrames, igmpIn, reports } from './igmp-frames.ts'
+import { podOf } from './places.ts'
 import { allSteps } from './proof.ts'
+import { clockFault, figures } from './timing.ts'
+
+/** `join delay`, `joinDelay` and `joined`: how a delay is called in findings, in measurements and when all is well. */
+export interface DelayWords {
+  delay: string
+  figure: string
+  passed: string
+}
+
+/** Each stream at each pod of `to`; `atPod` adds the delay that it measured. */
+export function judgeDelays(
+  want: { stream: string; from?: string[]; to: readonly string[] },
+  sent: Sent,
+  seen: Seen,
+  { delay, figure, passed }: DelayWords,
+  atPod: (stream: SentStream, pod: PodSite, delaysUs: number[]) => Finding,
+): Verdict {
+  const delaysUs: number[] = []
+  const findings = streamsFor(want, sent).flatMap(stream =>
+    want.to.map(name => {
+      const pod = podOf(seen, name)
+      return pod ? atPod(stream, pod, delaysUs) : inconclusive(`no pod ${name} in the site`)
+    }),
+  )
+  const clock = clockFault(seen)
+  if (clock) findings.push(inconclusive(`${delay}: ${clock}`))
+  const measurements = {
+    ...figures(figure, Float64Array.from(delaysUs)),
+    ...(delaysUs.length > 0 && { [`${figure}Us`]: Math.max(...delaysUs) }),
+  }
+  return { ...conclude(findings, `${passed} within ${(Math.max(...delaysUs) / 1000).toFixed(3)} ms`), measurements }
+}
 
 /**
  * When the change of step `id` reached the SUT from `pod`: the first report or leave about a group of the step at the
@@ -37,7 +71,7 @@ function nextChangeNs(seen: Seen, groups: readonly number[], pod: PodSite, start
   return Math.min(...starts.filter(ns => ns > startNs), Infinity)
 }
 
-export function streamsFor(want: { stream: string; from?: string[] }, sent: Sent): SentStream[] {
+function streamsFor(want: { stream: string; from?: string[] }, sent: Sent): SentStream[] {
   return sent.of(want.stream).filter(stream => !want.from || want.from.includes(stream.pod))
 }
 

@@ -1,15 +1,8 @@
 import type { Difference, Status } from '../../reports/result.ts'
-import type { FrameNote, Verdict } from './check.ts'
+import type { Verdict } from './check.ts'
 
 /** What one (stream, place) pair came to; a check is as bad as its worst finding. */
-export interface Finding {
-  status: Status
-  message: string
-  details?: string[]
-  differences?: Difference[]
-  frames?: FrameNote[]
-  method?: string
-}
+export type Finding = Omit<Verdict, 'measurements' | 'rows'>
 
 const MESSAGE_LENGTH = 200
 const SHOWN_DETAILS = 16

@@ -1,9 +1,9 @@
 import type { JoinDelayWant } from '../suite/expectations.ts'
 import type { Check, FrameNote, PodSite, Seen, SentStream, Verdict } from './check.ts'
-import { arrivals, changeNs, endsTooSoon, spanNs, streamsFor } from './delay.ts'
-import { conclude, type Finding, inconclusive, pass } from './findings.ts'
-import { podOf, tapFault } from './places.ts'
-import { clockFault, figures, overBound } from './timing.ts'
+import { arrivals, changeNs, endsTooSoon, judgeDelays, spanNs } from './delay.ts'
+import { type Finding, inconclusive, pass } from './findings.ts'
+import { tapFault } from './places.ts'
+import { overBound } from './timing.ts'
 
 /** Group Join Delay, RFC 3918 §6.1: the stream runs when the report leaves; the first copy ends the delay. */
 export const joinDelay: Check<JoinDelayWant> = {
@@ -11,21 +11,8 @@ export const joinDelay: Check<JoinDelayWant> = {
   about:
     'time from the report at the veth of the joiner to the first copy at that pod; recorded, bounded only under --profile timing',
   judge(want, sent, seen): Verdict {
-    const delaysUs: number[] = []
-    const streams = streamsFor(want, sent)
-    const findings = streams.flatMap(stream =>
-      want.to.map(name => {
-        const pod = podOf(seen, name)
-        return pod ? ofPod(want, stream, pod, seen, delaysUs) : inconclusive(`no pod ${name} in the site`)
-      }),
-    )
-    const clock = clockFault(seen)
-    if (clock) findings.push(inconclusive(`join delay: ${clock}`))
-    const measurements = {
-      ...figures('joinDelay', Float64Array.from(delaysUs)),
-      ...(delaysUs.length > 0 && { joinDelayUs: Math.max(...delaysUs) }),
-    }
-    return { ...conclude(findings, `joined within ${(Math.max(...delaysUs) / 1000).toFixed(3)} ms`), measurements }
+    const words = { delay: 'join delay', figure: 'joinDelay', passed: 'joined' }
+    return judgeDelays(want, sent, seen, words, (stream, pod, delaysUs) => ofPod(want, stream, pod, seen, delaysUs))
   },
 }
 

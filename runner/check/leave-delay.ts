@@ -1,10 +1,10 @@
 import type { LeaveDelayWant } from '../suite/expectations.ts'
 import type { Check, FrameNote, PodSite, Seen, Sent, SentStream, Verdict } from './check.ts'
-import { arrivals, changeNs, endsTooSoon, spanNs, streamsFor } from './delay.ts'
-import { conclude, type Finding, inconclusive, pass } from './findings.ts'
-import { podOf, tapFault } from './places.ts'
+import { arrivals, changeNs, endsTooSoon, judgeDelays, spanNs } from './delay.ts'
+import { type Finding, inconclusive, pass } from './findings.ts'
+import { tapFault } from './places.ts'
 import { closedAtPod } from './proof.ts'
-import { clockFault, figures, overBound } from './timing.ts'
+import { overBound } from './timing.ts'
 import { select } from './window.ts'
 
 /** Group Leave Delay, RFC 3918 §6.2: from the leave to the last copy, while the stream goes on. */
@@ -13,20 +13,10 @@ export const leaveDelay: Check<LeaveDelayWant> = {
   about:
     'time from the leave at the veth of the leaver to the last copy at that pod; recorded, bounded only under --profile timing',
   judge(want, sent, seen): Verdict {
-    const delaysUs: number[] = []
-    const findings = streamsFor(want, sent).flatMap(stream =>
-      want.to.map(name => {
-        const pod = podOf(seen, name)
-        return pod ? ofPod(want, stream, pod, sent, seen, delaysUs) : inconclusive(`no pod ${name} in the site`)
-      }),
+    const words = { delay: 'leave delay', figure: 'leaveDelay', passed: 'left' }
+    return judgeDelays(want, sent, seen, words, (stream, pod, delaysUs) =>
+      ofPod(want, stream, pod, sent, seen, delaysUs),
     )
-    const clock = clockFault(seen)
-    if (clock) findings.push(inconclusive(`leave delay: ${clock}`))
-    const measurements = {
-      ...figures('leaveDelay', Float64Array.from(delaysUs)),
-      ...(delaysUs.length > 0 && { leaveDelayUs: Math.max(...delaysUs) }),
-    }
-    return { ...conclude(findings, `left within ${(Math.max(...delaysUs) / 1000).toFixed(3)} ms`), measurements }
   },
 }
 
