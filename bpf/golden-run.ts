@@ -7,8 +7,6 @@ import type { DropReason } from './maps.ts'
 export const G = parseIpv4('233.252.0.1')
 export const G2 = parseIpv4('233.252.0.2')
 export const G3 = parseIpv4('233.252.0.3')
-/** Shares 23 bits with G: 233 and 225 differ above them, 252 and 124 by the bit that is cut off. */
-export const G_ALIAS = parseIpv4('225.124.0.1')
 export const S1 = parseIpv4('192.0.2.1')
 export const S2 = parseIpv4('192.0.2.2')
 export const HOST = parseIpv4('192.0.2.10')

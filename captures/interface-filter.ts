@@ -1,5 +1,4 @@
-/** `struct sock_filter`: code, jump if true, jump if false, operand. */
-type Instruction = readonly [code: number, jumpTrue: number, jumpFalse: number, k: number]
+import { classicFilter, type Instruction } from '../generators/linux/classic-filter.ts'
 
 const LOAD_WORD = 0x20
 const LOAD_HALF = 0x28
@@ -23,7 +22,7 @@ export function interfaceFilter(indices: readonly number[], options: { withoutTc
     [JUMP_IF_EQUAL, 0, 1, index],
     [JUMP, 0, 0, 2 * (indices.length - i) - 1],
   ])
-  return assembled([[LOAD_WORD, 0, 0, INTERFACE_INDEX], ...choices, REFUSE, ...rest])
+  return classicFilter([[LOAD_WORD, 0, 0, INTERFACE_INDEX], ...choices, REFUSE, ...rest])
 }
 
 const REFUSE: Instruction = [RETURN, 0, 0, 0]
@@ -40,14 +39,3 @@ const WITHOUT_TCP: readonly Instruction[] = [
   REFUSE,
   ACCEPT,
 ]
-
-function assembled(instructions: readonly Instruction[]): Uint8Array {
-  const program = Buffer.alloc(instructions.length * 8)
-  for (const [i, [code, jumpTrue, jumpFalse, k]] of instructions.entries()) {
-    program.writeUInt16LE(code, i * 8)
-    program.writeUInt8(jumpTrue, i * 8 + 2)
-    program.writeUInt8(jumpFalse, i * 8 + 3)
-    program.writeUInt32LE(k, i * 8 + 4)
-  }
-  return program
-}

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, readdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { execa } from 'execa'
 import { inNetns, type Netns, openNetns } from '../generators/linux/netns.ts'
-import { isMulticast, parseIpv4, parseMac } from '../generators/wire/address.ts'
+import { asIpv4, isMulticast, parseIpv4, parseMac } from '../generators/wire/address.ts'
 import { UserError } from './suite/errors.ts'
 
 const NAMED = '/run/netns'
@@ -63,12 +63,9 @@ export async function sendingInterface(name: string, namespace: Netns | undefine
 
 /** An address from the command line. */
 export function givenAddress(option: string, text: string): number {
-  try {
-    return parseIpv4(text)
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause
-    throw new UserError('bad-address', `${option} ${text} is no IPv4 address`, { hint: 'for example 233.252.0.1' })
-  }
+  const address = asIpv4(text)
+  if (address !== undefined) return address
+  throw new UserError('bad-address', `${option} ${text} is no IPv4 address`, { hint: 'for example 233.252.0.1' })
 }
 
 /** A group from the command line: 224.0.0.0/4 (RFC 1112 section 4). */

@@ -1,3 +1,4 @@
+import { classicFilter } from './classic-filter.ts'
 import { close, libcFunction, SyscallError } from './libc.ts'
 import { inNetns, interfaceIndex, type Netns } from './netns.ts'
 import { attachFilter, bindTo, ETH_P_IP, MSG_DONTWAIT, openRaw } from './packet-socket.ts'
@@ -54,29 +55,18 @@ const NOTHING_NOW = new Set(['EAGAIN', 'EWOULDBLOCK', 'EINTR'])
 /** Filtered before it is bound, so that nothing else ever gets in. */
 function boundSocket(name: string): number {
   return openRaw(fd => {
-    attachFilter(fd, igmpOnly())
+    attachFilter(fd, IGMP_ONLY)
     bindTo(fd, interfaceIndex(name), ETH_P_IP)
     return fd
   })
 }
 
-/** `tcpdump -ddd igmp` for Ethernet: code, jt, jf, k of each instruction. */
-const IGMP_ONLY = [
+/** `tcpdump -ddd igmp` for Ethernet. */
+const IGMP_ONLY = classicFilter([
   [0x28, 0, 0, 12],
   [0x15, 0, 3, 0x0800],
   [0x30, 0, 0, 23],
   [0x15, 0, 1, 2],
   [0x06, 0, 0, 262_144],
   [0x06, 0, 0, 0],
-] as const
-
-function igmpOnly(): Buffer {
-  const program = Buffer.alloc(IGMP_ONLY.length * 8)
-  for (const [i, [code, jt, jf, k]] of IGMP_ONLY.entries()) {
-    program.writeUInt16LE(code, i * 8)
-    program.writeUInt8(jt, i * 8 + 2)
-    program.writeUInt8(jf, i * 8 + 3)
-    program.writeUInt32LE(k, i * 8 + 4)
-  }
-  return program
-}
+])

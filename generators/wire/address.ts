@@ -1,7 +1,14 @@
 /** Dotted quad to u32; RangeError on anything else, also on leading zeros, which some read as octal. */
 export function parseIpv4(text: string): number {
+  const address = asIpv4(text)
+  if (address === undefined) throw new RangeError(`not an IPv4 address: "${text}"`)
+  return address
+}
+
+/** Undefined where `parseIpv4` throws: for text that a person wrote, and that others have to explain. */
+export function asIpv4(text: string): number | undefined {
   const parts = text.split('.')
-  if (parts.length !== 4 || !parts.every(isDecimalOctet)) throw new RangeError(`not an IPv4 address: "${text}"`)
+  if (parts.length !== 4 || !parts.every(isDecimalOctet)) return undefined
   return parts.reduce((address, part) => address * 256 + Number(part), 0)
 }
 
@@ -15,9 +22,13 @@ export function formatIpv4(address: number): string {
 
 /** Six pairs of hex digits, with colons or dashes, to a 48-bit number; RangeError on anything else. */
 export function parseMac(text: string): number {
-  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$|^[0-9a-f]{2}(-[0-9a-f]{2}){5}$/i.test(text)) {
-    throw new RangeError(`not a MAC address: "${text}"`)
-  }
+  const mac = asMac(text)
+  if (mac === undefined) throw new RangeError(`not a MAC address: "${text}"`)
+  return mac
+}
+
+export function asMac(text: string): number | undefined {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$|^[0-9a-f]{2}(-[0-9a-f]{2}){5}$/i.test(text)) return undefined
   return Number.parseInt(text.replace(/[:-]/g, ''), 16)
 }
 

@@ -1,5 +1,5 @@
 import { header, u16, u32 } from './field.ts'
-import { type FlowSetSpec, writeFlowSet } from './flow-write.ts'
+import { type FlowSetSpec, joined, writeFlowSet } from './flow-write.ts'
 
 /** Message Header of IPFIX, which calls itself version 10 (RFC 7011 §3.1). Sets follow: see flow-sets.ts. */
 export const ipfix = header('ipfix', 16, {
@@ -29,18 +29,14 @@ export interface IpfixSpec {
 }
 
 export function buildIpfix(spec: IpfixSpec): Uint8Array {
-  const sets = spec.sets.map(set => writeFlowSet(set, 'ipfix'))
-  const bytes = new Uint8Array(sets.reduce((sum, set) => sum + set.length, ipfix.length))
+  const sets = joined(spec.sets.map(set => writeFlowSet(set, 'ipfix')))
+  const bytes = new Uint8Array(ipfix.length + sets.length)
+  bytes.set(sets, ipfix.length)
   const { version, length, exportTime, sequence, observationDomainId } = ipfix.fields
   version.set(bytes, 0, spec.version ?? IPFIX_VERSION)
   length.set(bytes, 0, spec.length ?? bytes.length)
   exportTime.set(bytes, 0, spec.exportSeconds)
   sequence.set(bytes, 0, spec.sequence)
   observationDomainId.set(bytes, 0, spec.observationDomainId)
-  let at = ipfix.length
-  for (const set of sets) {
-    bytes.set(set, at)
-    at += set.length
-  }
   return bytes
 }

@@ -1,5 +1,5 @@
 import { header, u16, u32 } from './field.ts'
-import { type FlowSetSpec, recordCountOf, writeFlowSet } from './flow-write.ts'
+import { type FlowSetSpec, joined, recordCountOf, writeFlowSet } from './flow-write.ts'
 
 /** Packet Header of NetFlow version 9 (RFC 3954 §5.1). FlowSets follow: `flowSets`, `templates`, `dataRecords` of flow-sets.ts. */
 export const netflow9 = header('netflow9', 20, {
@@ -31,8 +31,9 @@ export interface Netflow9Spec {
 }
 
 export function buildNetflow9(spec: Netflow9Spec): Uint8Array {
-  const sets = spec.flowSets.map(set => writeFlowSet(set, 'netflow9'))
-  const bytes = new Uint8Array(sets.reduce((sum, set) => sum + set.length, netflow9.length))
+  const sets = joined(spec.flowSets.map(set => writeFlowSet(set, 'netflow9')))
+  const bytes = new Uint8Array(netflow9.length + sets.length)
+  bytes.set(sets, netflow9.length)
   const { version, count, sysUpTime, unixSecs, sequence, sourceId } = netflow9.fields
   version.set(bytes, 0, spec.version ?? NETFLOW9_VERSION)
   count.set(bytes, 0, spec.count ?? recordCountOf(spec.flowSets))
@@ -40,10 +41,5 @@ export function buildNetflow9(spec: Netflow9Spec): Uint8Array {
   unixSecs.set(bytes, 0, spec.unixSeconds)
   sequence.set(bytes, 0, spec.sequence)
   sourceId.set(bytes, 0, spec.sourceId)
-  let at = netflow9.length
-  for (const set of sets) {
-    bytes.set(set, at)
-    at += set.length
-  }
   return bytes
 }

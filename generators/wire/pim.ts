@@ -20,9 +20,6 @@ export const PIM_TYPE = {
   CANDIDATE_RP_ADVERTISEMENT: 8,
 } as const
 
-/** ALL-PIM-ROUTERS (RFC 7761 §4.1). */
-export const ALL_PIM_ROUTERS = 0xe000_000d
-
 /** Join/Prune behind the PIM header and the upstream neighbour's six octets (RFC 7761 §4.9.5). */
 const joinPrune = header('joinPrune', 4, { reserved: u8(0), numberOfGroups: u8(1), holdtimeS: u16(2) })
 const joinPruneGroup = header('joinPruneGroup', 12, {

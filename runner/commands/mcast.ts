@@ -1,4 +1,4 @@
-import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4, isMulticast } from '../../generators/wire/address.ts'
 import { type Io, printLine } from '../io.ts'
 import { ask, type NodeDrops, type NodeTables } from '../lab/protocol.ts'
 import { findLab } from '../lab/registry.ts'
@@ -31,20 +31,11 @@ async function refusalAsUserError(asked: Promise<unknown>): Promise<void> {
 }
 
 function groupOf(text: string): number {
-  const address = addressOf(text)
+  const address = asIpv4(text)
   if (address !== undefined && isMulticast(address)) return address
   throw new UserError('bad-group', `${text} is not an IPv4 multicast address`, {
     hint: 'a group is 224.0.0.0 to 239.255.255.255',
   })
-}
-
-function addressOf(text: string): number | undefined {
-  try {
-    return parseIpv4(text)
-  } catch (error) {
-    if (error instanceof RangeError) return undefined
-    throw error
-  }
 }
 
 /** The tables are each node's own: without --node the first one's, and standard error says so. */

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { z } from 'zod'
 import type { EspKey } from '../../captures/esp-opener.ts'
-import { parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4 } from '../../generators/wire/address.ts'
 import { HMAC_ICV_BITS, type HmacName } from '../../generators/wire/esp-cipher.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { userErrors } from '../suite/issues.ts'
@@ -60,13 +60,12 @@ const hexKey = leaf<KeyBytes>({ type: 'string' }, (value, problem) => {
   return new KeyBytes(bytes)
 })
 
-const address = leaf<number>({ type: 'string' }, (value, problem) => {
-  try {
-    return parseIpv4(String(value))
-  } catch {
-    return problem('bad-address', `expected an IPv4 address, ${found(value)}`, 'for example 192.168.50.1')
-  }
-})
+const address = leaf<number>(
+  { type: 'string' },
+  (value, problem) =>
+    asIpv4(String(value)) ??
+    problem('bad-address', `expected an IPv4 address, ${found(value)}`, 'for example 192.168.50.1'),
+)
 
 const bootId = leaf<string>({ type: 'string' }, (value, problem) =>
   typeof value === 'string' && isBootId(value)

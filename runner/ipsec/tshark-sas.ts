@@ -1,5 +1,5 @@
 import type { EspKey } from '../../captures/esp-opener.ts'
-import { parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4 } from '../../generators/wire/address.ts'
 import type { HmacName } from '../../generators/wire/esp-cipher.ts'
 import { UserError } from '../suite/errors.ts'
 import { KeyBytes } from './key-bytes.ts'
@@ -61,11 +61,9 @@ function parseLine(line: string, wrong: Refuse): EspKey[] {
 /** An asterisk is any address; patterns with some, and prefixes, are not taken. */
 function addressField(name: 'src' | 'dst', text: string, field: number, wrong: Refuse): { src?: number; dst?: number } {
   if (text === '*') return {}
-  try {
-    return { [name]: parseIpv4(text) }
-  } catch {
-    throw wrong(`field ${field} is neither an IPv4 address nor *`)
-  }
+  const address = asIpv4(text)
+  if (address === undefined) throw wrong(`field ${field} is neither an IPv4 address nor *`)
+  return { [name]: address }
 }
 
 const HMAC: Readonly<Record<string, [HmacName, number]>> = {

@@ -1,4 +1,4 @@
-import { parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4 } from '../../generators/wire/address.ts'
 import { UserError } from '../suite/errors.ts'
 
 /** Where to listen: `udp:2055`, `udp:192.0.2.1:2055`. */
@@ -8,14 +8,10 @@ export interface ListenAddress {
 }
 
 export function parseListen(text: string): ListenAddress {
-  const [, address = '0.0.0.0', port = ''] = /^udp:(?:([\d.]+):)?(\d{1,5})$/.exec(text) ?? []
-  if (port === '' || Number(port) < 1 || Number(port) > 65535) throw wrong(text)
-  try {
-    return { address: parseIpv4(address), port: Number(port) }
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause
-    throw wrong(text)
-  }
+  const [, dotted = '0.0.0.0', port = ''] = /^udp:(?:([\d.]+):)?(\d{1,5})$/.exec(text) ?? []
+  const address = asIpv4(dotted)
+  if (address === undefined || port === '' || Number(port) < 1 || Number(port) > 65535) throw wrong(text)
+  return { address, port: Number(port) }
 }
 
 function wrong(text: string): UserError {

@@ -1,10 +1,10 @@
 import type { z } from 'zod'
-import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4, isMulticast } from '../../generators/wire/address.ts'
 import { DERIVATIONS } from '../ipsec/derive.ts'
 import { bool, found, int, type Leaf, leaf, list, mapping, oneOf, type Problem, text } from './leaf.ts'
 import { mistakes, parsed } from './mistakes.ts'
 import { pairsIn } from './pairs.ts'
-import type { EncryptionTopology } from './plan-types.ts'
+import type { EncryptionTopology, QuerierTimers } from './plan-types.ts'
 import { didYouMean } from './suggest.ts'
 
 export const TARGETS = ['reference', 'bridge', 'host', 'router', 'kubernetes', 'exec'] as const
@@ -57,18 +57,10 @@ export interface TopologyGiven {
   nodes: string[]
   /** Role → node and how many pods. */
   endpoints: Record<string, { node: string; count: number }>
-  querier: boolean | Partial<QuerierGiven>
+  querier: boolean | Partial<QuerierTimers>
   encryption?: EncryptionTopology
   metrics: boolean
   private: boolean
-}
-
-export interface QuerierGiven {
-  robustness: number
-  queryIntervalMs: number
-  queryResponseIntervalMs: number
-  lastMemberQueryIntervalMs: number
-  version: 2 | 3
 }
 
 export type GroupGiven = { enabled: boolean; count: number } & ({ address?: number } | { aliasOf: string })
@@ -166,23 +158,22 @@ function named<T>(item: z.ZodType<T>, what: string): Leaf<Record<string, T>> {
   })
 }
 
-const timerMs = () => int(1, 3_600_000, 'milliseconds')
-const timers = mapping(
-  {
-    robustness: int(1, 7).exactOptional(),
-    queryIntervalMs: timerMs().exactOptional(),
-    queryResponseIntervalMs: timerMs().exactOptional(),
-    lastMemberQueryIntervalMs: timerMs().exactOptional(),
-    version: oneOf([2, 3]).exactOptional(),
-  },
-  'true or timers',
-)
+const timerMs = () => int(1, 3_600_000, 'milliseconds').exactOptional()
 
-const querier = leaf<boolean | Partial<QuerierGiven>>(
+export const timerShape = {
+  robustness: int(1, 7).exactOptional(),
+  queryIntervalMs: timerMs(),
+  queryResponseIntervalMs: timerMs(),
+  lastMemberQueryIntervalMs: timerMs(),
+  version: oneOf([2, 3]).exactOptional(),
+}
+const timers = mapping(timerShape, 'true or timers')
+
+const querier = leaf<boolean | Partial<QuerierTimers>>(
   { anyOf: [{ type: 'boolean' }, { type: 'object' }] },
   (value, problem) => {
     if (typeof value === 'boolean') return value
-    return parsed(timers, value, problem) as Partial<QuerierGiven> | undefined
+    return parsed(timers, value, problem) as Partial<QuerierTimers> | undefined
   },
 )
 
@@ -312,7 +303,7 @@ function literalGroup(
   problem: Problem,
   path: PropertyKey[] = [],
 ): (GroupGiven & { address: number }) | undefined {
-  const address = /^(\d{1,3}\.){3}\d{1,3}$/.test(value) ? tryParse(value) : undefined
+  const address = asIpv4(value)
   if (address === undefined)
     return problem('bad-address', `\`${value}\` is not an IPv4 address`, '239.1.2.3, or {} for a leased group', path)
   if (!isMulticast(address))
@@ -323,15 +314,6 @@ function literalGroup(
       path,
     )
   return { enabled: true, count: 1, address }
-}
-
-function tryParse(value: string): number | undefined {
-  try {
-    return parseIpv4(value)
-  } catch (error) {
-    if (error instanceof RangeError) return undefined
-    throw error
-  }
 }
 
 /** All keys but `steps`, `expect`, `params` and `matrix`. */

@@ -1,4 +1,4 @@
-import { isMulticast, parseIpv4, parseMac } from '../../generators/wire/address.ts'
+import { asIpv4, asMac, isMulticast } from '../../generators/wire/address.ts'
 import { found, type Leaf, leaf, type Problem } from './leaf.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -120,7 +120,7 @@ function nodeRef(names: Names): Leaf<string> {
 function readGroups(names: Names, value: unknown, problem: Problem): number[] | undefined {
   if (typeof value !== 'string') return problem('wrong-type', `expected a group like $g or 239.1.2.3, ${found(value)}`)
   if (value.startsWith('$')) return readLeased(names, value, problem)
-  const address = readIpv4(value)
+  const address = asIpv4(value)
   if (address === undefined)
     return problem(
       'bad-address',
@@ -165,20 +165,6 @@ function oneGroup(value: unknown, groups: number[] | undefined, problem: Problem
   )
 }
 
-function readIpv4(text: string): number | undefined {
-  return /^\d+\.\d+\.\d+\.\d+$/.test(text) ? orUndefined(() => parseIpv4(text)) : undefined
-}
-
-/** The parsers of the wire layer throw RangeError on text that is no address. */
-function orUndefined(parse: () => number): number | undefined {
-  try {
-    return parse()
-  } catch (error) {
-    if (error instanceof RangeError) return undefined
-    throw error
-  }
-}
-
 type PodReader = ReturnType<typeof roleReader>
 
 /** `@rx` → that pod's address, `@n2` → that node's underlay address; known when the site is up. */
@@ -198,7 +184,7 @@ function readAddress(names: Names, pods: PodReader, value: unknown, problem: Pro
     return late(names, pods, value, 'ip', problem) as unknown as number | undefined
   if (typeof value === 'string' && value.startsWith('$'))
     return oneGroup(value, readLeased(names, value, problem), problem)
-  const address = typeof value === 'string' ? readIpv4(value) : undefined
+  const address = typeof value === 'string' ? asIpv4(value) : undefined
   if (address !== undefined) return address
   return problem(
     'bad-address',
@@ -237,7 +223,7 @@ function macRef(names: Names, pods: PodReader): Leaf<number> {
       )
     if (typeof value === 'string' && value.startsWith('@'))
       return late(names, pods, value, 'mac', problem) as unknown as number | undefined
-    const mac = typeof value === 'string' ? orUndefined(() => parseMac(value)) : undefined
+    const mac = typeof value === 'string' ? asMac(value) : undefined
     return (
       mac ?? problem('bad-address', `expected a MAC address, ${found(value)}`, "six hex octets: '01:00:5e:00:00:01'")
     )

@@ -1,4 +1,4 @@
-import { type QuerierGiven, type TopologyGiven, UNDERLAY } from './header-schema.ts'
+import { type TopologyGiven, UNDERLAY } from './header-schema.ts'
 import { kernelNeedsOf } from './kernel-needs.ts'
 import type { QuerierTimers, RouterSetup, Topology } from './plan-types.ts'
 
@@ -68,7 +68,7 @@ function byTargetAndId(a: PoolWish, b: PoolWish): number {
 
 function querierOf(topology: TopologyGiven, timers: QuerierTimers): QuerierTimers | undefined {
   if (topology.querier === false) return undefined
-  return { ...timers, ...(topology.querier === true ? {} : (topology.querier as Partial<QuerierGiven>)) }
+  return { ...timers, ...(topology.querier === true ? {} : (topology.querier as Partial<QuerierTimers>)) }
 }
 
 function podsPerNode(topology: TopologyGiven): Map<string, number> {

@@ -2,9 +2,9 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from './errors.ts'
 import { readSource } from './files.ts'
-import { NEEDS } from './header-schema.ts'
+import { NEEDS, timerShape } from './header-schema.ts'
 import { userErrors } from './issues.ts'
-import { bool, found, int, isMapping, leaf, mapping, oneOf, text } from './leaf.ts'
+import { bool, found, isMapping, leaf, mapping, oneOf, text } from './leaf.ts'
 import {
   type QuerierTimers,
   ROUTER_EXPORTERS,
@@ -64,21 +64,13 @@ const lacks = leaf<Profile['lacks']>({ type: 'object' }, (value, problem) => {
   return Object.fromEntries(entries) as Profile['lacks']
 })
 
-const timerMs = () => int(1, 3_600_000, 'milliseconds').exactOptional()
-
 /** `suites/profiles/NAME.yaml`. */
 export const profileSchema = mapping({
   castproof: oneOf([1]),
   profile: text('the name'),
   about: text(),
   cases: text('a filter expression').exactOptional(),
-  timers: mapping({
-    robustness: int(1, 7).exactOptional(),
-    queryIntervalMs: timerMs(),
-    queryResponseIntervalMs: timerMs(),
-    lastMemberQueryIntervalMs: timerMs(),
-    version: oneOf([2, 3]).exactOptional(),
-  }).exactOptional(),
+  timers: mapping(timerShape).exactOptional(),
   router: mapping({
     multicast: oneOf(ROUTER_MULTICAST).exactOptional(),
     exporter: oneOf(ROUTER_EXPORTERS).exactOptional(),

@@ -1,4 +1,4 @@
-import { isMulticast, parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4, isMulticast } from '../../generators/wire/address.ts'
 import { isMapping } from './leaf.ts'
 import type { Path } from './source.ts'
 import { STEP_KINDS, type StepKind } from './steps/read-step.ts'
@@ -57,19 +57,10 @@ export function groupUses(value: unknown): Map<string, Path[]> {
 export function literalGroups(value: unknown): number[] {
   const groups = new Set<number>()
   for (const { text, path } of textsIn(value)) {
-    const words = path.at(-1) === 'hex' ? wordsOf(text) : /^(\d{1,3}\.){3}\d{1,3}$/.test(text) ? [addressOf(text)] : []
+    const words = path.at(-1) === 'hex' ? wordsOf(text) : [asIpv4(text)]
     for (const word of words) if (word !== undefined && isMulticast(word) && word >>> 8 !== 0xe00000) groups.add(word)
   }
   return [...groups].sort((a, b) => a - b)
-}
-
-function addressOf(text: string): number | undefined {
-  try {
-    return parseIpv4(text)
-  } catch (error) {
-    if (error instanceof RangeError) return undefined
-    throw error
-  }
 }
 
 /** 32-bit words behind the first one, which holds type and checksum. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { parseIpv4 } from '../../generators/wire/address.ts'
+import { asIpv4 } from '../../generators/wire/address.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
 import { NEEDS } from '../suite/header-schema.ts'
 import { userErrors } from '../suite/issues.ts'
@@ -67,14 +67,11 @@ const words: Leaf<string[]> = leaf({ type: 'array', items: { type: 'string' } },
 
 const someWords: Leaf<string[]> = words.refine(value => value.length > 0, 'the command has no word') as Leaf<string[]>
 
-const address: Leaf<string> = leaf({ type: 'string', format: 'ipv4' }, (value, problem) => {
-  try {
-    if (typeof value === 'string') return parseIpv4(value) >= 0 ? value : undefined
-  } catch {
-    // Told below.
-  }
-  return problem('bad-address', `expected an IPv4 address, ${found(value)}`)
-})
+const address: Leaf<string> = leaf({ type: 'string', format: 'ipv4' }, (value, problem) =>
+  typeof value === 'string' && asIpv4(value) !== undefined
+    ? value
+    : problem('bad-address', `expected an IPv4 address, ${found(value)}`),
+)
 
 const deviceName: Leaf<string> = leaf({ type: 'string' }, (value, problem) =>
   typeof value === 'string' && /^[^\s/]{1,15}$/.test(value)

@@ -34,15 +34,10 @@ export interface RemotePod {
 }
 
 /** Tables and groups of a SUT that is somewhere else; `node` as suites call it. */
-export interface RemoteControl {
-  readonly version?: string
-  enableGroup(node: string, group: number): Promise<void>
-  tryEnableGroup(node: string, group: number): Promise<boolean>
-  disableGroup(node: string, group: number): Promise<void>
-  tables(node: string): Promise<GroupTable[]>
-  drops(node: string): Promise<Record<string, number>>
-  metrics?(node: string): Promise<string>
-}
+export type RemoteControl = Pick<
+  Site,
+  'version' | 'enableGroup' | 'tryEnableGroup' | 'disableGroup' | 'tables' | 'drops' | 'metrics'
+>
 
 export interface RemoteParts {
   nodes: readonly RemoteNode[]
