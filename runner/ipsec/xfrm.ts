@@ -86,7 +86,7 @@ function algorithms(keys: EspKeys | OpenKeys): string {
   return `auth ${keys.integrity} ${hex(keys.integrityKey.bytes)} enc ${keys.encryption} ${hex(keys.encryptionKey.bytes)}`
 }
 
-/** `optional`: what does not fit goes on in clear, which only faults want. */
+/** `optional`, on the way in: what comes in clear is taken too, which only faults want. */
 export function putPolicy(tunnel: Tunnel, direction: PolicyDirection, spi: number, optional = false): string {
   // A sender says which state, for it may have two; a receiver takes what either has opened.
   const which = direction === 'out' ? ` spi ${spi}` : ''

@@ -292,10 +292,12 @@ export class Encryption implements SiteEncryption {
 
   async loseStates(choice: TunnelChoice): Promise<void> {
     this.changed = true
+    const fallsBack = this.wrongs.has('clear-without-state')
     await this.each(this.named([choice.node]), node =>
-      this.chosen(node, choice).flatMap(({ tunnel, direction }) =>
-        this.secretsInForce().map(secret => deleteState(tunnel, direction, this.spiOf(secret, tunnel))),
-      ),
+      this.chosen(node, choice).flatMap(({ tunnel, direction }) => [
+        ...this.secretsInForce().map(secret => deleteState(tunnel, direction, this.spiOf(secret, tunnel))),
+        ...(fallsBack && direction === 'out' ? [passAll(tunnel)] : []),
+      ]),
     )
   }
 
@@ -439,7 +441,8 @@ export class Encryption implements SiteEncryption {
   private policyOf(tunnel: Tunnel, direction: PolicyDirection): string[] {
     const { wrongs } = this
     const marked = wrongs.pick !== 'none' && direction === 'out' ? [passMarked(tunnel, MARK_CLEAR)] : []
-    const clear = direction === 'out' ? wrongs.has('clear-without-state') : this.acceptsClear
+    // The kernel takes optional tunnel templates on the way in alone.
+    const clear = direction === 'in' && this.acceptsClear
     const secret = (wrongs.has('old-key-sent') && this.retiring) || this.current
     return [...marked, putPolicy(tunnel, direction, this.spiOf(secret, tunnel), clear)]
   }
