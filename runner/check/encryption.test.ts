@@ -574,6 +574,14 @@ test('xfrm: counters that grew, that were expected to, that nobody took', () => 
     /^inconclusive n1 has no counter XfrmInNoStates/,
   )
   assert.match(verdictOf(counted(), { xfrm: XFRM }), /^inconclusive no XFRM counters of n1 were taken at start, end/)
+  const atMost = { xfrm: { ...XFRM, errors: { XfrmInStateSeqError: { atMost: 3 } } } }
+  assert.match(verdictOf(counted(9, 9, 1), atMost), /^inconclusive XfrmInStateSeqError of n1 went back from 9 to 1/)
+  const empty = counted(1, 1, 1)
+  for (const at of ['start', 'end']) empty.observe({ kind: 'xfrm', at, node: 'n2', errors: {} })
+  assert.match(
+    verdictOf(empty, { xfrm: { ...XFRM, nodes: ['n1', 'n2'] } }),
+    /^inconclusive no XFRM counters of n2 were taken at start, end/,
+  )
   assert.match(
     verdictOf(counted(1, 1, 1), { xfrm: { ...XFRM, nodes: ['n2'] } }),
     /^inconclusive no XFRM counters of n2/,

@@ -28,6 +28,7 @@ function onNode(want: XfrmWant, node: string, seen: Seen): Finding[] {
   return Object.keys(after).map(name => {
     const amount = want.errors[name] ?? 0
     const grown = (after[name] ?? 0) - (before[name] ?? 0)
+    if (grown < 0) return inconclusive(`${name} of ${node} went back from ${before[name]} to ${after[name]}`)
     if (within(amount, grown)) return pass()
     const message = `expected ${name} of ${node} to grow by ${amountText(amount)}, it grew by ${grown} (${before[name] ?? 0} to ${after[name] ?? 0})`
     return {
@@ -41,5 +42,5 @@ function onNode(want: XfrmWant, node: string, seen: Seen): Finding[] {
 function countersAt(node: string, at: string, seen: Seen): Record<string, number> | undefined {
   const found = seen.observations.filter(o => o.kind === 'xfrm' && o.at === at && o.node === node)
   const one = at === 'end' ? found.at(-1) : found[0]
-  return one?.kind === 'xfrm' ? one.errors : undefined
+  return one?.kind === 'xfrm' && Object.keys(one.errors).length > 0 ? one.errors : undefined
 }
