@@ -520,6 +520,12 @@ test('esp: of a window', () => {
     verdictOf(new EncryptedScenario(), { esp: { ...window, atLeast: 100 } }),
     /^fail expected at least 100 ESP packets from n1 to n2 at n1\/eth0, saw \d+$/,
   )
+  const broken = new EncryptedScenario()
+  broken.observe({ kind: 'step', step: 'client', action: 'wait', phase: 'end', ok: false })
+  assert.match(
+    verdictOf(broken, { esp: { ...window, atLeast: 100 } }),
+    /^inconclusive expected at least 100 .*, saw \d+; step client \(wait\) did not come to pass$/,
+  )
 })
 
 test('a keys file that is not there, and one that cannot be read', () => {

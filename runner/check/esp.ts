@@ -186,8 +186,14 @@ function enough(want: EspWant, place: Place, frames: readonly number[], seen: Se
   const atLeast = want.atLeast ?? 1
   if (to.length >= atLeast) return pass('ESP opened')
   const message = `expected at least ${atLeast} ESP packets from ${place.node.name} to ${want.toNodes.join(', ')} at ${place.tap}, saw ${to.length}`
-  const doubt = tapFault(seen, [place.tap])
+  const doubt = tapFault(seen, [place.tap]) ?? missedStep(seen)
   return doubt ? inconclusive(`${message}; ${doubt}`) : { status: 'fail', message }
+}
+
+/** Without a stream nobody says what was sent: where a step did not come to pass, perhaps nothing was. */
+function missedStep(seen: Seen): string | undefined {
+  const missed = seen.observations.find(o => o.kind === 'step' && o.phase === 'end' && !o.ok)
+  return missed?.kind === 'step' ? `step ${missed.step} (${missed.action}) did not come to pass` : undefined
 }
 
 /** Of one sender: the copies to each node, and what in them is not what was sent. */
