@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { type Readable, Transform, type Writable } from 'node:stream'
 import { close, memoryFile, onAllCpus } from '../../generators/linux/libc.ts'
+import { Unsupported } from '../unsupported.ts'
 import type { Accelerator } from './accelerator.ts'
 import type { Layer } from './code.ts'
 import { END_MARK, FW_CFG } from './initramfs.ts'
@@ -143,10 +144,14 @@ function guestOf(child: ChildProcess): Guest {
     const codes = ends.map(end => new Promise<number>(seen => end.once('exit', seen)))
     void Promise.all(codes).then(([code = 0]) => resolve(code))
     child.once('error', reject)
-    child.once('close', (code, signal) => reject(new GuestLost(signal ?? `exit code ${code}`, log)))
+    child.once('close', (code, signal) => reject(guestLost(signal ?? `exit code ${code}`, log)))
   })
   const kill = (): boolean => child.kill('SIGKILL')
   exited.then(kill, () => {})
+  // A socket with words that QEMU never read is reset when it ends: an error, after which no pipe ends.
+  child.once('close', () => {
+    for (const end of ends) end.end()
+  })
   return {
     stdin: output as Writable,
     stdout: ends[0],
@@ -157,12 +162,14 @@ function guestOf(child: ChildProcess): Guest {
   }
 }
 
-/** The machine ended, and the program in it had not. */
-class GuestLost extends Error {
-  constructor(how: string, log: string) {
-    super(`the virtual machine ended (${how}) before its program did${log.trim() === '' ? '' : `:\n${log.trim()}`}`)
-    this.name = 'GuestLost'
-  }
+/** The machine ended, and the program in it had not: for want of memory as a rule. */
+function guestLost(how: string, log: string): Unsupported {
+  return new Unsupported({
+    feature: 'the virtual machine',
+    needs: 'to run until its program ends',
+    found: `${how}${log.trim() === '' ? '' : `: ${log.trim()}`}`,
+    remedy: `free ${MEMORY_MIB} MiB of memory for it, or use --sandbox host`,
+  })
 }
 
 /** Passes on what comes before the end mark; the mark is an event, not data. */
