@@ -36,8 +36,8 @@ const PACKAGES = {
  * leave configuration, none of which a test tool may do to a machine.
  */
 const UNPACKED = ['frr', 'nfdump', 'nftables', 'pimd', 'pmacct', 'smcroute', 'softflowd']
-/** Another that would start a service: the sshd of the tests is their own. */
-const UNPACKED_FOR_TESTS = ['openssh-server']
+/** Others that would start a service: the tests have an sshd and a Prometheus of their own. */
+const UNPACKED_FOR_TESTS = ['openssh-server', 'prometheus']
 
 /** For systems without dpkg: what must be in PATH. */
 const PROGRAMS = ['clang', 'curl', 'ip', 'make', 'ping', 'python3', 'setpriv', 'socat', 'tcpdump']

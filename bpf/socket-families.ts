@@ -71,7 +71,7 @@ export function socketFamilies({ rows, pods, latency, faults }: SocketFamiliesOp
       const samples = ours.map(({ labels, row }) => ({ labels, value: of(row) }))
       return { name: `${kind.prefix}_${suffix}_total`, type, help: `${kind.about}: ${help}`, samples: summed(samples) }
     })
-    return latency ? [...counters, latencyFamily(kind, ours)] : counters
+    return latency ? [...counters, latencyFamily(kind, ours, has)] : counters
   })
 }
 
@@ -116,13 +116,21 @@ function summed(samples: readonly Sample[]): Sample[] {
   return [...sums.values()]
 }
 
-function latencyFamily(kind: Kind, rows: readonly { labels: Labels; row: SocketRow }[]): Family {
-  return {
-    name: `${kind.prefix}_latency_seconds`,
-    type: 'histogram',
-    help: `${kind.about}: from the arrival of a datagram to its being read`,
-    samples: rows.flatMap(({ labels, row }) =>
-      histogram(labels, row.latency, LATENCY_BOUNDS_S, row.latencySumNs / 1e9),
-    ),
-  }
+function latencyFamily(
+  kind: Kind,
+  rows: readonly { labels: Labels; row: SocketRow }[],
+  has: (fault: string) => boolean,
+): Family {
+  const perSecond = has('latency-microseconds') ? 1e3 : 1e9
+  const samples = rows.flatMap(({ labels, row }) => {
+    const counts = has('reads-unseen') ? row.latency.map(count => Math.floor(count / 2)) : row.latency
+    const made = histogram(labels, counts, LATENCY_BOUNDS_S, row.latencySumNs / perSecond)
+    return has('latency-buckets-apart') ? apart(made, counts) : made
+  })
+  const help = `${kind.about}: from the arrival of a datagram to its being read`
+  return { name: `${kind.prefix}_latency_seconds`, type: 'histogram', help, samples }
+}
+
+function apart(samples: readonly Sample[], counts: readonly number[]): Sample[] {
+  return samples.map((sample, n) => (sample.suffix === '_bucket' ? { ...sample, value: counts[n] ?? 0 } : sample))
 }

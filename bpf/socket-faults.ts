@@ -46,6 +46,9 @@ export const SOCKET_TEXT_FAULTS: readonly Fault[] = [
   metrics('rx-tx-exchanged', ['A21'], 'what was sent is in the counters of what was received, and the other way round'),
   metrics('peer-unnamed', ['A23'], 'dstpod, dstnamespace and dstworkload are empty where the sender is known'),
   metrics('unicast-unserved', ['A21'], 'sockets that exchange with no group have no rows'),
+  metrics('latency-buckets-apart', ['A28'], 'buckets of the latency histogram are not cumulative'),
+  metrics('latency-microseconds', ['A28'], 'the sum of the latency histogram is in microseconds'),
+  metrics('reads-unseen', ['A28'], 'the latency histogram has every second datagram that is read'),
   metrics('counters-are-gauges', ['A25'], 'the exposition says gauge of what is a counter'),
   metrics(
     'copies-count-datagrams',

@@ -393,7 +393,7 @@ static __always_inline void count_miss(const struct socket_owner *owner, struct 
 
 struct sock;
 
-/* skb_consume_udp(sk, skb, len): the program has it. Loaded where functions may be traced. */
+/* skb_consume_udp(sk, skb, len): the program has it, or has peeked at it: then len is negative. Loaded where functions may be traced. */
 SEC("fentry/skb_consume_udp")
 int socket_read(__u64 *ctx)
 {
@@ -402,6 +402,8 @@ int socket_read(__u64 *ctx)
 	struct socket_owner *owner;
 	struct socket_flow *flow;
 
+	if ((int)ctx[2] < 0)
+		return 0;
 	if (!wait) {
 		owner = bpf_sk_storage_get(&owners, (struct sock *)ctx[0], 0, 0);
 		if (owner)

@@ -469,23 +469,30 @@ export class CaseRun {
 
   private async snapshot({ id: step }: StepOf<'snapshot'>): Promise<Outcome> {
     const { site } = this.site
-    await Promise.all(
+    const silent = await Promise.all(
       this.site.map.nodes.map(async ({ name: node }) => {
         this.recorder.observe({ kind: 'tables', step, node, groups: await site.tables(node) }, this.subject)
         this.recorder.observe({ kind: 'drops', step, node, reasons: await site.drops(node) }, this.subject)
-        await this.scrape(step, node)
+        return this.scrape(step, node)
       }),
     )
     await this.observeXfrm(step, 'with states')
-    return DONE
+    const detail = silent.filter(why => why !== undefined).join('; ')
+    return detail === '' ? DONE : { ok: false, detail }
   }
 
-  /** What is dropped meanwhile is in the drop counters of one of the two readings. */
-  private async scrape(step: string, node: string): Promise<void> {
+  /** Or why not: an agent that does not answer is a find. What is dropped meanwhile is in the drop counters of one of the two readings. */
+  private async scrape(step: string, node: string): Promise<string | undefined> {
     const { site } = this.site
-    if (!site.metrics || !this.planned.needs.includes('metrics')) return
-    this.recorder.observe({ kind: 'scrape', step, node, text: await site.metrics(node) }, this.subject)
+    if (!site.metrics || !this.planned.needs.includes('metrics')) return undefined
+    const answer = await site.metrics(node).then(
+      text => ({ text }),
+      (error: Error) => ({ why: `metrics of ${node}: ${error.message}` }),
+    )
+    if ('why' in answer) return answer.why
+    this.recorder.observe({ kind: 'scrape', step, node, text: answer.text }, this.subject)
     this.recorder.observe({ kind: 'drops', step, node, reasons: await site.drops(node) }, this.subject)
+    return undefined
   }
 
   private async encrypted(change: (encryption: SiteEncryption) => Promise<void>): Promise<Outcome> {

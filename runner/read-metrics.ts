@@ -5,7 +5,8 @@ import type { Netns } from '../generators/linux/netns.ts'
 import { connectTcp } from '../generators/linux/tcp-socket.ts'
 import { parseIpv4 } from '../generators/wire/address.ts'
 
-const LIMIT_MS = 10_000
+/** Also where the machine is emulated. */
+const LIMIT_MS = 60_000
 const LOCALHOST = parseIpv4('127.0.0.1')
 
 /** GET of a server in a namespace, by its loopback: what it answers is seen at no tap. */

@@ -24,7 +24,7 @@ async function inVm(words: readonly string[], kernelName?: string): Promise<Gues
 /** Every source that is named, and the one that others start. */
 function sources(words: readonly string[]): string[] {
   const named = words.filter(word => word.endsWith('.ts'))
-  return named.length === 0 ? [] : [...named, 'bpf/control-plane-process.ts']
+  return named.length === 0 ? [] : [...named, 'bpf/control-plane-process.ts', 'bpf/metrics-process.ts']
 }
 
 /** The same to its end, with all that it wrote: standard output, then standard error. */

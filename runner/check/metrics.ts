@@ -5,6 +5,7 @@ import { amountText, within } from './amount.ts'
 import type { Check, PodSite, Seen } from './check.ts'
 import type { Sample } from './exposition.ts'
 import { conclude, type Finding, inconclusive, pass } from './findings.ts'
+import { histogramTrouble } from './histogram.ts'
 import { podOf, tapFault } from './places.ts'
 import { growth, type Scrapes, scrapesOf, troubleOf } from './scrapes.ts'
 import { burstsOf, datagramsAt, type WireDatagram } from './socket-wire.ts'
@@ -28,7 +29,7 @@ export const metrics: Check<MetricsWant> = {
     const wire = wireOf(asked)
     if (typeof wire === 'string') return conclude([inconclusive(wire)], '')
     const family = isMulticast(asked.local) || isMulticast(asked.remote) ? MULTICAST : UNICAST
-    const trouble = troubleOf(scrapes, name => name.startsWith(family.prefix)).map(fail)
+    const trouble = troubleOf(scrapes, name => name.startsWith(family.prefix) && name.endsWith('_total')).map(fail)
     return conclude(
       [...trouble, ...foreignRows(asked), ...judgeRows(asked, family, wire)],
       `${wire.length} datagrams at ${pod.name}'s sockets are counted as they passed its taps`,
@@ -113,6 +114,7 @@ function judgeRows(asked: Asked, family: FamilyNames, wire: readonly WireDatagra
     ...rows.flatMap(row => judgeLabels(asked, row)),
     ...(want.direction === 'in' ? judgeReceived(want, pod, sums, wire) : judgeSent(pod, sums, wire)),
     ...judgeProgram(asked, sums),
+    ...(want.latency ? judgeLatency(asked, family, sums) : []),
     ...judgeBursts(want, sums, wire),
   ]
 }
@@ -200,6 +202,26 @@ function judgeProgram({ want, pod, seen }: Asked, sums: Sums): Finding[] {
   if (lines === taken) return [pass()]
   const message = `${pod.name} took ${taken} segments, and ${want.program} wrote ${lines} lines`
   return [lines > taken ? fail(message) : inconclusive(message)]
+}
+
+/** Each segment that was read has waited for some time; what is still in the queue has not been read. */
+function judgeLatency(asked: Asked, family: FamilyNames, sums: Sums): Finding[] {
+  const { pod, scrapes, local, remote } = asked
+  const name = `${family.prefix}latency_seconds`
+  const ours = scrapes.after.samples
+    .filter(
+      ({ name: full, labels }) =>
+        full.startsWith(`${name}_`) &&
+        labels[family.local] === formatIpv4(local) &&
+        labels[family.remote] === formatIpv4(remote) &&
+        labels['pod'] === (pod.labels?.pod ?? pod.name),
+    )
+    .map(sample => ({ ...sample, value: growth(scrapes, sample) }))
+  const trouble = histogramTrouble(name, ours, (scrapes.toNs - scrapes.fromNs) / 1e9)
+  if (trouble !== undefined) return [fail(`${pod.name}: ${trouble}`)]
+  const read = ours.find(sample => sample.name === `${name}_count`)?.value ?? 0
+  const taken = sums('rxsegs')
+  return [read === taken ? pass() : fail(`${pod.name} took ${taken} segments, and ${read} have waited to be read`)]
 }
 
 function judgeBursts({ bursts, direction }: MetricsWant, sums: Sums, wire: readonly WireDatagram[]): Finding[] {

@@ -25,7 +25,7 @@ mount -t tmpfs written /written; mkdir /written/upper /written/work
 mount -t overlay -o lowerdir=/host,upperdir=/written/upper,workdir=/written/work root /root
 mkdir -p /dev/shm /dev/pts; mount -t tmpfs shm /dev/shm; mount -t devpts devpts /dev/pts
 mount --rbind /proc /root/proc; mount --rbind /sys /root/sys; mount --rbind /dev /root/dev
-mount -t bpf bpf /root/sys/fs/bpf; mount -t tracefs tracing /root/sys/kernel/tracing
+mount -t bpf bpf /root/sys/fs/bpf; mount -t tracefs tracing /root/sys/kernel/tracing; mount -t cgroup2 cgroup /root/sys/fs/cgroup
 mount -t tmpfs run /root/run; mkdir /root/run/netns
 ip link set lo up
 printf '#!/bin/sh\\nexec chroot /root /sbin/modprobe "$@"\\n' > /modprobe; chmod +x /modprobe

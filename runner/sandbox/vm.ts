@@ -13,7 +13,7 @@ import type { Sandbox } from './sandbox.ts'
 
 const RECORDER = 'runner/sandbox/recorder-main.ts'
 /** What starts as a process of its own in there. */
-const ENTRIES = [RECORDER, 'bpf/control-plane-process.ts']
+const ENTRIES = [RECORDER, 'bpf/control-plane-process.ts', 'bpf/metrics-process.ts']
 const TEARDOWN_LIMIT_MS = 20_000
 
 export interface VmOptions {

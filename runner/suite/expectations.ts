@@ -308,6 +308,8 @@ export interface MetricsWant {
   binary?: string
   /** A `run` step: the program that reads the socket writes a line for each segment. */
   program?: string
+  /** The histogram of waiting times has each segment that the program has read. */
+  latency?: true
 }
 
 /** Metrics of a node's datapath between two snapshots; its subscribers of the group at the second. */

@@ -1,6 +1,6 @@
 import { amount } from '../amount-schema.ts'
 import type { MetricsWant, NodeMetricsWant } from '../expectations.ts'
-import { int, list, mapping, text } from '../leaf.ts'
+import { bool, int, list, mapping, text } from '../leaf.ts'
 import { mistakes } from '../mistakes.ts'
 import type { References } from '../names.ts'
 import { pairOf } from './snapshots.ts'
@@ -23,15 +23,19 @@ export function metricsSchemas(refs: References) {
         bursts: amount.exactOptional(),
         binary: text('a path', 256).exactOptional(),
         program: refs.step(['run']).exactOptional(),
+        latency: bool().exactOptional(),
       }).transform((given, context): MetricsWant => {
-        const { receiver, sender, from, to, sockets, drops, between, ...want } = given
+        const { receiver, sender, from, to, sockets, drops, between, latency, ...want } = given
         const mistake = wrongSide(given)
         if (mistake !== undefined)
           context.issues.push({
             code: 'custom',
             message: mistake,
             input: given,
-            params: { code: 'bad-metrics', hint: 'receiver and from; or sender and either group or to' },
+            params: {
+              code: 'bad-metrics',
+              hint: 'receiver and from; or sender and either group or to; program beside latency',
+            },
           })
         const peer = from ?? to
         return {
@@ -42,6 +46,7 @@ export function metricsSchemas(refs: References) {
           ...(peer === undefined ? {} : { peer }),
           sockets: sockets ?? 1,
           drops: drops ?? 0,
+          ...(latency ? { latency } : {}),
         }
       }),
     'node-metrics': () =>
@@ -60,7 +65,10 @@ export function metricsSchemas(refs: References) {
   }
 }
 
-function wrongSide({ receiver, sender, from, to, group }: Partial<Record<string, unknown>>): string | undefined {
+type Given = Partial<Record<string, unknown>>
+
+function wrongSide({ receiver, sender, from, to, group, program, latency }: Given): string | undefined {
+  if (latency && program === undefined) return 'only a program tells what has been read'
   if ((receiver === undefined) === (sender === undefined)) return 'either a receiver or a sender is looked at'
   if (receiver !== undefined) return from === undefined || to !== undefined ? 'a receiver has `from`' : undefined
   return from !== undefined || (group === undefined) === (to === undefined) ? 'a sender has `group` or `to`' : undefined
