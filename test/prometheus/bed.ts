@@ -15,6 +15,7 @@ const TRAFFIC = fileURLToPath(new URL('traffic.py', import.meta.url))
 const METRICS_PORT = 2112
 const READY_MS = 30_000
 
+const NOT_ENABLED = '233.252.0.13'
 export const GROUPS = { steady: '233.252.0.11', bursts: '233.252.0.12' } as const
 
 const TOPOLOGY: Topology = {
@@ -23,7 +24,7 @@ const TOPOLOGY: Topology = {
   metrics: true,
 }
 
-/** Who takes and who sends: payloads of the founding document's, one receiver that is too slow, and some unicast. */
+/** Who takes and who sends: payloads of the founding document's, one receiver that is too slow, a group that is not enabled; and some unicast. */
 const RECEIVERS: Record<string, string[][]> = {
   'n1-2': [[GROUPS.steady, '5001']],
   'n2-1': [
@@ -36,6 +37,7 @@ const RECEIVERS: Record<string, string[][]> = {
 const SENDERS: Record<string, string[]> = {
   'n1-1': [GROUPS.steady, '5001', '18', '1', '5'],
   'n2-3': [GROUPS.bursts, '5002', '35', '10', '100'],
+  'n2-2': [NOT_ENABLED, '5003', '100', '1', '50'],
 }
 
 /** Two nodes under real traffic, tcpdump at every pod, and a Prometheus that scrapes both agents over the underlay. */

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Series } from './prometheus.ts'
 
 export interface Target {
   expr: string
@@ -7,6 +8,7 @@ export interface Target {
 
 export interface Panel {
   title: string
+  description: string
   fieldConfig: { defaults: { unit: string } }
   gridPos: { x: number; y: number; w: number; h: number }
   targets: Target[]
@@ -23,4 +25,10 @@ export const DASHBOARD = JSON.parse(
 
 export function expressionsOf({ panels }: Dashboard): { panel: string; expr: string }[] {
   return panels.flatMap(({ title, targets }) => targets.map(({ expr }) => ({ panel: title, expr })))
+}
+
+/** What a panel's queries gave over some time. */
+export interface Answered {
+  title: string
+  targets: { legendFormat: string; series: Series[] }[]
 }
