@@ -69,9 +69,7 @@ function drawPanel(panel: Panel, { targets }: Answered): string {
   })
   const svg = chart.renderToSVGString()
   chart.dispose()
-  // Each drawing names its own parts: a second of the same name would be the first.
-  const own = svg.replaceAll('zr0-', `panel${x}-${y}-`)
-  const placed = own.replace('<svg ', `<svg x="${x * COLUMN + GAP / 2}" y="${TITLE + y * ROW}" `)
+  const placed = svg.replace('<svg ', `<svg x="${x * COLUMN + GAP / 2}" y="${TITLE + y * ROW}" `)
   return placed.replace('</svg>', `${drawLegend(legend, height)}</svg>`)
 }
 
