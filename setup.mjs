@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 const ROOT = dirname(fileURLToPath(import.meta.url))
 const CANNOT = 3
 const BAD_ARGUMENTS = 2
+const BUG = 70
 
 /** Debian packages by what they are for. Only `needed` ends the set-up when it cannot be had. */
 const PACKAGES = {
@@ -244,7 +245,8 @@ function telling(text) {
 try {
   main(process.argv.slice(2))
 } catch (error) {
-  if (!(error instanceof Stop)) throw error
-  console.error(`setup: ${error.message}`)
-  process.exitCode = error.exitCode
+  const { message, exitCode } = error instanceof Stop || error.syscall === undefined ? error : new Stop(error.message)
+  // `npm start` hands the exit code on: 1 would be a verdict.
+  console.error(exitCode === undefined ? error : `setup: ${message}`)
+  process.exitCode = exitCode ?? BUG
 }
