@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import * as assert from 'uvu/assert'
 import { suite } from '../test/suite.ts'
-import { consoleProgress } from './console.ts'
+import { caseLine, consoleProgress } from './console.ts'
 import { everyStatus, exampleCase, exampleCheck, exampleRun, failedCase } from './example-result.ts'
 import { failureText } from './failure-text.ts'
 import { emptyState, liveText } from './live-view.ts'
@@ -143,6 +143,26 @@ test('a warning that came often is one line, and many are a few', () => {
 
 test('durations read well', () => {
   assert.equal([0.42, 12.3, 999, 1234, 184_000].map(durationText), ['0.4 ms', '12 ms', '999 ms', '1.2 s', '3 min 4 s'])
+})
+
+test('what a program wrote does not steer the terminal', () => {
+  const evil = 'text\u001b[2J\r\u009b1A'
+  const check = exampleCheck({
+    details: [evil],
+    differences: [{ field: 'line 1', expected: evil, seen: evil }],
+    evidence: [{ tap: 'rx/eth0', file: 'evidence/x.pcapng', frame: 1, note: evil }],
+  })
+  const cases = [failedCase({ checks: [check] }), exampleCase({ status: 'inconclusive', message: evil })]
+  const run = exampleRun([...cases, exampleCase({ status: 'skip', message: evil })], { warnings: [evil] })
+  const style = styleOf({}, {})
+  const texts = [...run.cases.flatMap(one => [failureText(one, style), caseLine(one, style)]), summaryText(run, style)]
+  assert.not.match(texts.join('\n'), /(?!\n)\p{Cc}/u)
+  assert.match(texts.join('\n'), 'expected text?[2J??1A')
+})
+
+test('a terminal of no known size has 100 columns', () => {
+  assert.is(styleOf({ isTTY: true, columns: 0 }, {}).columns, 100)
+  assert.is(styleOf({ isTTY: true, columns: 5 }, {}).columns, 20)
 })
 
 test.run()

@@ -2,7 +2,7 @@ import { failureText } from './failure-text.ts'
 import { liveView } from './live-view.ts'
 import { type Progress, progressOf, type RunStart, type StageStart } from './progress.ts'
 import type { CaseResult } from './result.ts'
-import { clip, durationText, type Environment, paint, type Style, statusWord, styleOf } from './style.ts'
+import { clip, durationText, type Environment, paint, printable, type Style, statusWord, styleOf } from './style.ts'
 import { summaryText } from './summary-text.ts'
 
 /** Where a run is told to a person. */
@@ -48,7 +48,7 @@ function plainProgress(stream: ConsoleStream, style: Style): Progress {
     stageStarted: stage => line(stageLine(stage)),
     stageReady: ({ stage, tookMs }) => line(`${stage}: up in ${durationText(tookMs)}`),
     caseFinished: result => line(needsExplaining(result) ? `${failureText(result, style)}\n` : caseLine(result, style)),
-    warning: text => line(`warning: ${text}`),
+    warning: text => line(`warning: ${printable(text)}`),
     runFinished: result => line(summaryText(result, style)),
   })
 }
@@ -58,7 +58,7 @@ export function needsExplaining(result: CaseResult): boolean {
 }
 
 export function caseLine(result: CaseResult, style: Style): string {
-  const reason = result.status === 'pass' ? '' : `: ${result.message}`
+  const reason = result.status === 'pass' ? '' : `: ${printable(result.message)}`
   const text = clip(style, `${result.id}  ${durationText(result.durationMs)}${reason}`, style.columns - 8)
   return `${paint(style, result.status, statusWord(result.status).padEnd(6))}  ${text}`
 }

@@ -1,5 +1,5 @@
 import type { CaseResult, CheckResult, Difference, LedgerRow } from './result.ts'
-import { bold, dim, paint, type Style, statusWord, wrap } from './style.ts'
+import { bold, dim, paint, printable, type Style, statusWord, wrap } from './style.ts'
 
 const DETAIL_LINES = 8
 const DIFFERENCES = 6
@@ -30,7 +30,7 @@ function headline(result: CaseResult, style: Style): string {
 /** The checks that decided; a case without any (its stage broke) has its own message. */
 function reasons(result: CaseResult, style: Style): string[] {
   const decisive = result.checks.filter(check => check.status === result.status)
-  if (decisive.length === 0) return wrap(result.message, style.columns, '  ')
+  if (decisive.length === 0) return wrap(printable(result.message), style.columns, '  ')
   const [first, ...others] = decisive
   return [
     ...(first === undefined ? [] : checkLines(first, style)),
@@ -47,7 +47,7 @@ function checkLines(check: CheckResult, style: Style): string[] {
   const details = check.details.slice(0, DETAIL_LINES)
   return [
     ...messageLines(check, style),
-    ...details.flatMap(line => line.split('\n')).map(line => `    ${line}`),
+    ...details.flatMap(line => printable(line).split('\n')).map(line => `    ${line}`),
     ...more(check.details.length - DETAIL_LINES, 'more lines in result.json', '    '),
     ...differenceLines(check, style),
     ...evidenceLines(check),
@@ -59,8 +59,8 @@ function differenceLines(check: CheckResult, style: Style): string[] {
   const shown = check.differences.slice(0, DIFFERENCES)
   const rows = shown.map(({ field, expected, seen }) => [
     field,
-    `expected ${expected}`,
-    paint(style, check.status, `seen ${seen}`),
+    `expected ${printable(expected)}`,
+    paint(style, check.status, `seen ${printable(seen)}`),
   ])
   return [
     ...columns(rows).map(line => `    ${line}`),
@@ -76,7 +76,7 @@ function evidenceLines(check: CheckResult): string[] {
   return [
     ...shown.map(({ tap, file, frame, note }) => {
       const place = `    tap ${tap}, frame ${frame} of ${file}`
-      return told.has(note) ? place : `${place}: ${note}`
+      return told.has(note) ? place : `${place}: ${printable(note)}`
     }),
     ...more(check.evidence.length - FRAMES, 'more frames there', '    '),
   ]

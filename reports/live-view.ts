@@ -2,7 +2,7 @@ import { createLogUpdate } from 'log-update'
 import { failureText } from './failure-text.ts'
 import type { Progress } from './progress.ts'
 import type { CaseResult, Status } from './result.ts'
-import { bold, clip, dim, durationText, paint, type Style } from './style.ts'
+import { bold, clip, dim, durationText, paint, printable, type Style } from './style.ts'
 import { summaryText } from './summary-text.ts'
 
 const REDRAW_MS = 100
@@ -47,7 +47,7 @@ export function liveView(stream: { write(text: string): unknown }, style: Style)
       countIn(state, result)
       if (result.status === 'fail' || result.status === 'inconclusive') keep(`${failureText(result, style)}\n`)
     },
-    warning: text => keep(`warning: ${text}`),
+    warning: text => keep(`warning: ${printable(text)}`),
     runFinished: result => {
       clearInterval(timer)
       screen.clear()

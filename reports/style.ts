@@ -22,7 +22,8 @@ export function styleOf(stream: { isTTY?: boolean; columns?: number }, env: Envi
   return {
     colour: !refused && (forced || stream.isTTY === true),
     unicode: /utf-?8/i.test(locale),
-    columns: Math.max(20, stream.columns ?? 100),
+    // 0: a terminal that nobody told its size.
+    columns: Math.max(20, stream.columns || 100),
   }
 }
 
@@ -66,6 +67,11 @@ export function durationText(ms: number): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
   const seconds = Math.round(ms / 1000)
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+}
+
+/** What programs and packets say must not steer the terminal. */
+export function printable(text: string): string {
+  return text.replaceAll('\t', ' ').replace(/(?!\n)\p{Cc}/gu, '?')
 }
 
 /** Cut to the width of a line, with a mark where it was cut. */

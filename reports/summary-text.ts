@@ -1,5 +1,5 @@
 import type { CaseResult, RunResult, Status } from './result.ts'
-import { bold, clip, dim, durationText, paint, type Style } from './style.ts'
+import { bold, clip, dim, durationText, paint, printable, type Style } from './style.ts'
 
 const IDS_SHOWN = 20
 const SLOWEST_SHOWN = 3
@@ -65,7 +65,7 @@ function slowestLine(result: RunResult, style: Style): string[] {
 function failingLines(result: RunResult, status: Status, heading: string, style: Style): string[] {
   const cases = result.cases.filter(one => one.status === status)
   if (cases.length === 0) return []
-  const shown = cases.slice(0, IDS_SHOWN).map(one => clip(style, `  ${nameOf(one, result)}  ${one.message}`))
+  const shown = cases.slice(0, IDS_SHOWN).map(one => clip(style, `  ${nameOf(one, result)}  ${printable(one.message)}`))
   const rest = cases.length - IDS_SHOWN
   return [paint(style, status, heading), ...shown, ...(rest > 0 ? [`  and ${rest} more`] : [])]
 }
@@ -77,7 +77,7 @@ function reasonLines(result: RunResult, status: Status, word: string, style: Sty
     if (one.status === status) counts.set(one.message, (counts.get(one.message) ?? 0) + 1)
   }
   const sorted = [...counts].sort((a, b) => b[1] - a[1])
-  const shown = sorted.slice(0, REASONS_SHOWN).map(([reason, n]) => clip(style, `${word} ${n}: ${reason}`))
+  const shown = sorted.slice(0, REASONS_SHOWN).map(([reason, n]) => clip(style, `${word} ${n}: ${printable(reason)}`))
   const rest = sorted.slice(REASONS_SHOWN).reduce((sum, [, n]) => sum + n, 0)
   return rest > 0 ? [...shown, `${word} ${rest} for other reasons`] : shown
 }
@@ -95,7 +95,7 @@ function backgroundLine(result: RunResult, style: Style): string[] {
 function warningLines(result: RunResult): string[] {
   const counts = new Map<string, number>()
   for (const text of result.warnings) counts.set(text, (counts.get(text) ?? 0) + 1)
-  const lines = [...counts].map(([text, n]) => `warning: ${text}${n > 1 ? ` (${n} times)` : ''}`)
+  const lines = [...counts].map(([text, n]) => `warning: ${printable(text)}${n > 1 ? ` (${n} times)` : ''}`)
   const rest = lines.length - WARNINGS_SHOWN
   return [...lines.slice(0, WARNINGS_SHOWN), ...(rest > 0 ? [`and ${rest} more warnings in result.json`] : [])]
 }
