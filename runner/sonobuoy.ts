@@ -16,6 +16,7 @@ export class SonobuoyPlugin {
   readonly directory: string
   readonly #port: string
   #last: Promise<unknown> = Promise.resolve()
+  #next: string | undefined
   #result: RunResult | undefined
 
   constructor({ env }: Io) {
@@ -59,17 +60,20 @@ export class SonobuoyPlugin {
     writeFileSync(join(this.directory, 'done'), archive)
   }
 
-  /** In order, and never in the way of the run: a worker that does not listen costs nothing but what it would have shown. */
+  /**
+   * One at a time, and never in the way of the run: while one is under way only the newest waits, for it says what those before it said. A
+   * worker that does not listen, or does not answer, costs nothing but what it would have shown.
+   */
   #post(update: object): void {
-    const body = JSON.stringify(update)
-    this.#last = this.#last
-      .then(() =>
-        fetch(`http://localhost:${this.#port}/progress`, {
-          method: 'POST',
-          body,
-          signal: AbortSignal.timeout(POST_LIMIT_MS),
-        }),
-      )
-      .catch(() => {})
+    const isWaiting = this.#next !== undefined
+    this.#next = JSON.stringify(update)
+    if (!isWaiting) this.#last = this.#last.then(() => this.#send())
+  }
+
+  async #send(): Promise<void> {
+    const body = this.#next
+    this.#next = undefined
+    const signal = AbortSignal.timeout(POST_LIMIT_MS)
+    await fetch(`http://localhost:${this.#port}/progress`, { method: 'POST', body: body ?? '', signal }).catch(() => {})
   }
 }
