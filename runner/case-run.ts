@@ -119,11 +119,16 @@ export class CaseRun {
       ...[...this.joined.values()].map(({ pod, group, hosts }) => async () => {
         if (!site.unreachable().has(pod)) await this.site.endpoint(pod).leave({ group, hosts })
       }),
-      ...[...this.enabled].flatMap(group => this.site.map.nodes.map(node => () => site.disableGroup(node.name, group))),
+      ...[...this.enabled].flatMap(group => this.site.map.nodes.map(node => () => this.release(node.name, group))),
       async () => {
         if (this.planned.exclusive && (await site.restore())) await this.fences.raise(this.stop)
       },
     ]
+  }
+
+  private release(node: string, group: number): Promise<void> {
+    const { site } = this.site
+    return site.releaseGroup ? site.releaseGroup(node, group) : site.disableGroup(node, group)
   }
 
   private async step(step: PlannedStep): Promise<void> {

@@ -1,4 +1,4 @@
-import { Command, Help, InvalidArgumentError, Option } from 'commander'
+import { Command, Help, Option } from 'commander'
 import { analysers, each, igmpVersion, list, ports, seconds, wholeNumber } from './cli-values.ts'
 import type {
   CaptureOptions,
@@ -80,13 +80,6 @@ function withExamples(command: Command, examples: string[], more = ''): Command 
   return command.addHelpText('after', `\nExamples:\n${lines}\n${more}`.trimEnd())
 }
 
-/** A flag of the contract whose part is not built yet: refused by name, not as an unknown option. */
-function notYet(flags: string, remedy: string): Option {
-  return new Option(flags).hideHelp().argParser(() => {
-    throw new InvalidArgumentError(`It is not available in this version; ${remedy}.`)
-  })
-}
-
 function sandboxOption(): Option {
   const where = 'on this kernel, in a virtual machine, or there what this kernel lacks'
   return new Option('--sandbox <where>', where).choices(['auto', 'host', 'vm']).default('auto')
@@ -121,7 +114,7 @@ function addRun(program: Command, dispatch: Dispatch): void {
     .option('--jobs <n>', 'cases side by side', wholeNumber(1, 1024))
     .option('--keep', 'leave the target up, with names', false)
     .option('--quiet', 'only failures and the summary', false)
-    .addOption(notYet('--image <ref>', 'it belongs to the kubernetes target'))
+    .option('--image <ref>', 'the probe image of target kubernetes (default: localhost/castproof:dev)')
     .action((suites: string[], options: Omit<RunOptions, 'suites'>) => dispatch('run', { ...options, suites }))
   withExamples(command, [
     'castproof run',
@@ -399,6 +392,10 @@ function addCni(program: Command, dispatch: Dispatch): void {
     .argument('[names...]', 'faults; none: the datapath is right')
     .description("exchange the datapath of this node's agent for one with these faults; members must join again")
     .action((fault: string[]) => run('faults', { fault }))
+  cni
+    .command('ask')
+    .description('answer each line of standard input, tables or drops, with a line of JSON')
+    .action(() => run('ask', {}))
   cni
     .command('restart')
     .description("restart this node's control plane from the datapath's tables")

@@ -37,10 +37,10 @@ export function explainError(error: unknown): Explained {
 }
 
 /** What a network that is taken apart under a program answers; like a limit of the SUT, a suite may bring it about. */
-const CIRCUMSTANCES = new Set(['ENETDOWN', 'ENETUNREACH', 'EHOSTUNREACH', 'ENODEV', 'ENXIO', 'ENOBUFS'])
+const CIRCUMSTANCES = new Set(['ENETDOWN', 'ENETUNREACH', 'EHOSTUNREACH', 'ENODEV', 'ENXIO', 'ENOBUFS', 'EMSGSIZE'])
 
 /** Errors that say what the SUT, or whoever keeps it, answered or no longer answers. */
-const ANSWERS = new Set(['GroupLimitError', 'AgentLost', 'CommandFailed'])
+const ANSWERS = new Set(['GroupLimitError', 'AgentLost', 'CommandFailed', 'KubectlFailed', 'GroupsIgnored'])
 
 /** Whether an error that ended one case says that castproof is broken, and not the machine, the suite or the network. */
 export function isBug(error: unknown): boolean {

@@ -21,4 +21,14 @@ for (const stream of [process.stdout, process.stderr]) {
 // Loaded once signals are heard.
 const { cli } = await import('./cli.ts')
 const { stdin, stdout, stderr, env } = process
-process.exit(await cli(process.argv.slice(2), { stdin, stdout, stderr, env, cwd: process.cwd(), signal: stop.signal }))
+const exitCode = await cli(process.argv.slice(2), {
+  stdin,
+  stdout,
+  stderr,
+  env,
+  cwd: process.cwd(),
+  signal: stop.signal,
+})
+// A pipe takes 64 KiB at once; what it has not taken yet would go with the process.
+await Promise.all([stdout, stderr].map(stream => new Promise(resolve => stream.write('', resolve))))
+process.exit(exitCode)

@@ -3,8 +3,12 @@ import type { RunningProgram } from './programs-run.ts'
 import type { Recorder, Subject } from './recorder.ts'
 import type { StageSite } from './stage-site.ts'
 import type { PlannedStep } from './suite/plan-types.ts'
+import { Unsupported } from './unsupported.ts'
 
 type RunStep = Extract<PlannedStep, { action: 'run' }>
+
+/** How a program ends that was not there: setpriv's exit codes for it, or why setpriv itself was not. */
+const NEVER_RAN = /^(126|127|not started|spawn .*)$/
 
 const READY_LIMIT_MS = 5000
 
@@ -17,6 +21,7 @@ export class Programs {
   private readonly lines = new Map<string, string[]>()
   private readonly ended = new Set<string>()
   private readonly readyMs: number
+  private readonly neverRan = new Map<string, string>()
 
   constructor(site: StageSite, recorder: Recorder, subject: Subject, { slowness }: Pick<Patience, 'slowness'>) {
     this.readyMs = READY_LIMIT_MS * slowness
@@ -32,11 +37,15 @@ export class Programs {
     const about = { kind: 'program', step: id, pod, program } as const
     const child = await this.site.endpoint(pod).run({ program, params }, ({ event, text }) => {
       if (event === 'exit') this.ended.add(id)
+      if (event === 'exit' && NEVER_RAN.test(text)) this.neverRan.set(id, text)
       else this.lines.get(id)?.push(text)
       this.recorder.observe({ ...about, event, text }, this.subject)
     })
     this.running.set(id, child)
     const ready = await this.recorder.until(() => this.isReady(step), this.readyMs, stop)
+    const why = this.neverRan.get(id)
+    if (why !== undefined)
+      throw new Unsupported({ feature: `program ${program} in ${pod}`, needs: 'the program itself', found: why })
     return ready ? { ok: true } : { ok: false, detail: `${program} was not ready within ${this.readyMs} ms` }
   }
 

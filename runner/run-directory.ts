@@ -66,6 +66,8 @@ export interface StageRecord {
   taps: TapRecord[]
   /** Clocks of this bring-up other than the runner's. */
   clocks?: ClockRecord[]
+  /** Of unicast, between every two places of a target that is somewhere else. */
+  health?: RoundTrip[]
   /** Relative to the run directory: `keys/reference-1.yaml`, the throw-away keys of a bundled target (docs/encryption.md). */
   keys?: string
 }
@@ -80,6 +82,13 @@ export interface ClockRecord {
   first: { tNs: string; aheadNs: string }
   last: { tNs: string; aheadNs: string }
   uncertaintyNs: number
+}
+
+/** `ms` is null where nothing came back. */
+export interface RoundTrip {
+  from: string
+  to: string
+  ms: number | null
 }
 
 export interface TapRecord {

@@ -153,7 +153,7 @@ class RunRecording {
       nodes: nodes.length,
       pods: pods.length,
     })
-    const { site, version, taps, clocks, keys, counts } = await sandbox.record(
+    const { site, version, taps, clocks, health, keys, counts } = await sandbox.record(
       this.job(stage, attempt),
       this.listener(attempt),
       this.stop,
@@ -167,6 +167,7 @@ class RunRecording {
       sandbox: { kind: sandbox.kind, kernel: sandbox.kernel },
       site,
       ...(clocks === undefined ? {} : { clocks }),
+      ...(health === undefined ? {} : { health }),
       taps: taps.map(item => ({ ...item, sha256: fileSha256(join(this.wanted.directory, item.file)) })),
       ...(keys === undefined ? {} : { keys }),
     })

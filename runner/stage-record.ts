@@ -7,7 +7,7 @@ import type { Progress } from '../reports/progress.ts'
 import type { SiteMap } from './check/check.ts'
 import type { Patience } from './patience.ts'
 import { StreamNumbers, type TapFile } from './recorder.ts'
-import { type ClockRecord, LAYOUT } from './run-directory.ts'
+import { type ClockRecord, LAYOUT, type RoundTrip } from './run-directory.ts'
 import { runStage } from './stage-run.ts'
 import type { Stage } from './suite/plan-types.ts'
 import type { Site } from './target/target.ts'
@@ -41,6 +41,7 @@ export interface StageOutcome {
   version?: string
   taps: TapFile[]
   clocks?: ClockRecord[]
+  health?: RoundTrip[]
   /** File of the throw-away keys, relative to the run directory. */
   keys?: string
   counts: Counts
@@ -65,6 +66,8 @@ export async function recordStage(
   const run = { runId: job.runId, runStartNs: BigInt(job.runStartNs) }
   const sent = appendSentLog(join(directory, LAYOUT.sent), run.runStartNs, counts.sentStreams)
   const streams = new StreamNumbers(counts.streamNumber)
+  const silent = (site.health ?? []).filter(({ ms }) => ms === null)
+  if (silent.length > 0) listener.warn(silentText(stage.name, silent))
   try {
     const bug = (id: string, error: unknown): void => listener.bug(id, inspect(error))
     const context = { directory, jobs, patience, faults, attempt, run, sent, streams, stop, ...listener, bug }
@@ -72,18 +75,26 @@ export async function recordStage(
     const version = site.version === undefined ? {} : { version: site.version }
     const clocks = (await site.clocks?.()) ?? []
     const others = clocks.length === 0 ? {} : { clocks }
+    const health = site.health === undefined ? {} : { health: [...site.health] }
     const keys = site.encryption ? { keys: leaveKeys(directory, stage.name, attempt, site.encryption.keysFile()) } : {}
     return {
       site: site.map,
       ...version,
       taps,
       ...others,
+      ...health,
       ...keys,
       counts: { streamNumber: streams.last, sentStreams: sent.streams },
     }
   } finally {
     sent.close()
   }
+}
+
+function silentText(stage: string, silent: readonly RoundTrip[]): string {
+  const [first] = silent
+  const more = silent.length > 1 ? ` and ${silent.length - 1} other ways` : ''
+  return `${stage}: unicast does not get from ${first?.from} to ${first?.to} and back${more}`
 }
 
 /** What they opened is in the captures, so that they have to be there too: for their owner alone, and never used again. */

@@ -39,6 +39,7 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
   const prefix = context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name
   recorder.start(await site.openTaps({ directory, prefix, runId: context.run.runId }))
   const stageSite = new StageSite(site, recorder, context.run)
+  await site.prepareGroups?.(groupsOf(stage))
   const fences = new Fences(stageSite, recorder, patience)
   const unguarded = await fences.raise(stop)
   if (unguarded.length > 0) context.warn(unguardedText(stage.name, unguarded))
@@ -61,6 +62,13 @@ export async function runStage(stage: Stage, site: Site, context: StageContext):
     taps,
   })
   return taps
+}
+
+/** Those that are enabled for every case that speaks of them. */
+function groupsOf({ cases }: Stage): number[] {
+  const groups = cases.flatMap(item => item.groups)
+  const disabled = new Set(groups.filter(({ enabled }) => !enabled).map(({ address }) => address))
+  return [...new Set(groups.map(({ address }) => address))].filter(address => !disabled.has(address))
 }
 
 async function runCase(

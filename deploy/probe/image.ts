@@ -3,7 +3,7 @@
  * libraries they are linked to, castproof's compiled files, and nothing else. The Dockerfile beside this makes the same
  * from Debian's packages.
  *
- *   npm run image -- out.tar [name]
+ *   npm run image -- out.tar [name] [programs…]
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -30,19 +30,19 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const HOME = 'opt/castproof'
 const DEFAULT_NAME = 'localhost/castproof:dev'
 /** `env` is what castproof's first line asks for. */
-const PROGRAMS = ['tcpdump', 'socat', 'ip', 'env', 'tar', 'gzip']
+const PROGRAMS = ['tcpdump', 'socat', 'ip', 'setpriv', 'env', 'tar', 'gzip']
 const LOADED_LATER = ['libbpf.so.1']
 const FOLDERS = ['/usr/local/bin', '/usr/bin', '/usr/sbin', '/bin', '/sbin']
 const LIBRARY_FOLDERS = ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib/aarch64-linux-gnu', '/lib64']
 
 class Stop extends Error {}
 
-function main([out, name = DEFAULT_NAME]: string[]): void {
-  if (out === undefined) throw new Stop('which file? npm run image -- out.tar [name]')
+function main([out, name = DEFAULT_NAME, ...more]: string[]): void {
+  if (out === undefined) throw new Stop('which file? npm run image -- out.tar [name] [programs…]')
   const work = mkdtempSync(join(tmpdir(), 'castproof-image-'))
   try {
     const root = join(work, 'root')
-    fill(root)
+    fill(root, [...PROGRAMS, ...more])
     const layer = tar(root, ['.'])
     const packed = writeArchive(work, resolve(out), name, layer)
     console.log(`${out}: ${name}, ${megabytes(layer.length)} unpacked, ${megabytes(packed)} as an archive`)
@@ -55,11 +55,11 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`
 }
 
-function fill(root: string): void {
+function fill(root: string, programs: readonly string[]): void {
   for (const folder of ['usr/bin', 'etc', 'tmp', 'run', HOME]) mkdirSync(join(root, folder), { recursive: true })
   chmodSync(join(root, 'tmp'), 0o1777)
   addProgram(root, process.execPath, 'node')
-  for (const program of PROGRAMS) addProgram(root, find(program, FOLDERS), program)
+  for (const program of programs) addProgram(root, find(program, FOLDERS), basename(program))
   for (const library of LOADED_LATER) addLibraries(root, addLibrary(root, find(library, LIBRARY_FOLDERS)))
   // Debian's tcpdump gives up root for this user, and ends where there is none.
   writeFileSync(
@@ -71,7 +71,9 @@ function fill(root: string): void {
   symlinkSync(`/${HOME}/dist/runner/main.js`, join(root, 'usr/bin/castproof'))
 }
 
+/** A path is taken as it is. */
 function find(name: string, folders: readonly string[]): string {
+  if (name.includes('/')) return name
   const found = folders.map(folder => join(folder, name)).find(path => existsSync(path))
   if (found === undefined) throw new Stop(`${name} is not on this machine: npm run setup`)
   return found

@@ -1,7 +1,8 @@
 import koffi from 'koffi'
-import { AF_PACKET, bind, close, holding, SOCK_CLOEXEC, SOCK_RAW, setsockopt, socket } from './libc.ts'
+import { AF_PACKET, bind, close, holding, SOCK_CLOEXEC, SOCK_RAW, SyscallError, setsockopt, socket } from './libc.ts'
 
 const SOL_SOCKET = 1
+const SO_SNDBUF = 7
 const SO_ATTACH_FILTER = 26
 const SO_SNDBUFFORCE = 32
 export const SOL_PACKET = 263
@@ -49,9 +50,14 @@ export function words(...values: number[]): Buffer {
   return buffer
 }
 
-/** Beyond the limit that the kernel has for others: needs CAP_NET_ADMIN. */
+/** Beyond the machine's limit takes CAP_NET_ADMIN, which a pod need not have; less only makes a burst wait more often. */
 export function setSendBuffer(fd: number, bytes: number): void {
-  setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, words(bytes))
+  try {
+    setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, words(bytes))
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.code === 'EPERM')) throw error
+    setOption(fd, SOL_SOCKET, SO_SNDBUF, words(bytes))
+  }
 }
 
 /** `filter`: an array of struct sock_filter. The kernel is given a struct sock_fprog, count and pointer. */

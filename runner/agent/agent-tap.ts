@@ -12,6 +12,8 @@ import type { FrameWanted } from '../target/site-tap.ts'
 import { type AgentNews, type ClosedAgentTap, FETCH_BYTES, type TapAsked } from './protocol.ts'
 
 const FILE = 'tap.pcapng'
+/** A pod's share of a busy node may leave it without a turn for seconds: four of them cost no frame. */
+const RETIRE_MS = 16
 const IP_PROTOCOL_AT = 14 + 9
 
 /**
@@ -29,7 +31,14 @@ export class AgentTap {
     const directory = mkdtempSync(join(tmpdir(), 'castproof-agent-'))
     try {
       const filter = interfaceFilter([...tapNames.keys()], { withoutTcp })
-      this.tap = Tap.open({ directory, file: FILE, nameOf: index => tapNames.get(index), runId, filter })
+      this.tap = Tap.open({
+        directory,
+        file: FILE,
+        nameOf: index => tapNames.get(index),
+        runId,
+        filter,
+        retireMs: RETIRE_MS,
+      })
       this.fd = openSync(join(directory, FILE), 'r')
     } finally {
       rmSync(directory, { recursive: true, force: true })

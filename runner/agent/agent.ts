@@ -1,3 +1,4 @@
+import type { Socket } from 'node:dgram'
 import { readFileSync } from 'node:fs'
 import { hostname, release } from 'node:os'
 import { realtimeNs } from '../../generators/linux/libc.ts'
@@ -11,6 +12,7 @@ import type { RunningProgram } from '../programs-run.ts'
 import { witnessCounters } from '../target/witness.ts'
 import { castproofVersion } from '../version.ts'
 import { AgentTap } from './agent-tap.ts'
+import { openEcho, roundTripMs } from './echo.ts'
 import { interfacesHere } from './interfaces.ts'
 import { nextHopMacs } from './next-hops.ts'
 import {
@@ -47,6 +49,7 @@ export class Agent {
   private readonly open = new Set<AgentTap>()
   private readonly record = new ColumnRecord()
   private timer: NodeJS.Timeout | undefined
+  private echoes: Socket | undefined
   private lastFrameMs = 0
   private lastNewsMs = 0
 
@@ -85,6 +88,7 @@ export class Agent {
       this.endpoint = new LocalEndpoint(host)
       return null
     },
+    interfaces: () => interfacesHere(),
     'next-hops': async ({ interface: device, addresses }) => ({ macs: await nextHopMacs(device, addresses) }),
     join: async ({ membership }) => {
       await this.host().join(membership)
@@ -125,6 +129,8 @@ export class Agent {
       return this.tap(tap).close()
     },
     fetch: async ({ tap, from }) => ({ piece: this.tap(tap).fetch(from) }),
+    echo: async () => ({ port: await this.echo() }),
+    'round-trips': async ({ to }) => ({ ms: await Promise.all(to.map(roundTripMs)) }),
     clock: async () => ({ realNs: String(realtimeNs()), aheadOfSteadyNs: String(clockOffsetNs()) }),
     stats: async () => ({ counters: witnessCounters([{ name: '', ns: OWN_NETNS }]) }),
   }
@@ -140,6 +146,11 @@ export class Agent {
     } finally {
       this.sending.delete(id)
     }
+  }
+
+  private async echo(): Promise<number> {
+    this.echoes ??= await openEcho()
+    return this.echoes.address().port
   }
 
   private host(): LocalEndpoint {
@@ -178,6 +189,7 @@ export class Agent {
     for (const stop of this.sending.values()) stop.abort()
     await this.endpoint?.leaveAll()
     await this.endpoint?.close()
+    this.echoes?.close()
     for (const tap of this.taps.values()) tap.discard()
     this.taps.clear()
     this.open.clear()

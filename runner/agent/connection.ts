@@ -95,6 +95,11 @@ export class AgentConnection {
     return { id, answer }
   }
 
+  /** Interfaces may have come since the hello. */
+  async lookAgain(): Promise<void> {
+    this.hello.interfaces = await this.ask('interfaces', {}).answer
+  }
+
   onNews(listener: (news: AgentNews) => void): void {
     this.listeners.add(listener)
   }

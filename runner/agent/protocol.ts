@@ -31,6 +31,8 @@ export interface AgentInterface {
   /** Index of the other end of a veth, in the namespace where that is. */
   peerIndex?: number
   mac?: string
+  /** Of a VXLAN device. */
+  vxlan?: { vni?: number; udpPort?: number }
   mtuBytes: number
   up: boolean
   addresses: string[]
@@ -40,6 +42,7 @@ export interface AgentInterface {
 export interface AgentRequests {
   /** Which host it is to be: needed before join, send and run. */
   host: { asks: { pod: string; interface: string; address: string; mac: string }; answer: null }
+  interfaces: { asks: object; answer: AgentInterface[] }
   /** MAC addresses of the neighbours that unicast to each address goes to first; without those that nobody answered for. */
   'next-hops': { asks: { interface: string; addresses: readonly string[] }; answer: { macs: Record<string, string> } }
   join: { asks: { membership: Membership }; answer: null }
@@ -54,6 +57,10 @@ export interface AgentRequests {
   'close-tap': { asks: { tap: number }; answer: ClosedAgentTap }
   /** A piece of a closed tap's file: gzip, base64. */
   fetch: { asks: { tap: number; from: number }; answer: { piece: string } }
+  /** Opens a port that sends every datagram back. */
+  echo: { asks: object; answer: { port: number } }
+  /** Milliseconds there and back to each echo, or null where nothing came back. */
+  'round-trips': { asks: { to: { address: string; port: number }[] }; answer: { ms: (number | null)[] } }
   clock: { asks: object; answer: AgentClock }
   stats: { asks: object; answer: { counters: Record<string, number> } }
 }

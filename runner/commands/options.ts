@@ -21,6 +21,8 @@ export interface RunOptions {
   jobs?: number
   keep: boolean
   quiet: boolean
+  /** Of the pods of target kubernetes. */
+  image?: string
 }
 
 export interface JudgeOptions {
@@ -144,7 +146,7 @@ export interface McastOptions {
 }
 
 export interface CniOptions {
-  action: 'agent' | 'faults' | 'restart'
+  action: 'agent' | 'faults' | 'restart' | 'ask'
   fault: string[]
   node?: string
   binDir: string

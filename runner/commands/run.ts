@@ -1,7 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { consoleProgress } from '../../reports/console.ts'
 import { both, type Progress, progressOf } from '../../reports/progress.ts'
 import type { RunResult } from '../../reports/result.ts'
@@ -22,6 +21,7 @@ import { Sandboxes, withoutBounds } from '../sandbox/sandboxes.ts'
 import { SonobuoyPlugin } from '../sonobuoy.ts'
 import { keepSenderOnOneCpu } from '../stage-record.ts'
 import { UserError, UserErrors } from '../suite/errors.ts'
+import { bundledSuites } from '../suite/files.ts'
 import { loadSuites } from '../suite/load.ts'
 import type { Plan } from '../suite/plan-types.ts'
 import { targetNamed } from '../target/registry.ts'
@@ -30,9 +30,6 @@ import type { Target } from '../target/target.ts'
 import { Unsupported } from '../unsupported.ts'
 import { isAbout, readWaivers, type Waiver } from '../waivers.ts'
 import type { RunOptions } from './options.ts'
-
-/** The suites that come with castproof, beside runner/ in a checkout and in the package. */
-export const DEFAULT_SUITES = fileURLToPath(new URL('../../suites', import.meta.url))
 
 /** Cases side by side: they wait for packets far more than they compute. */
 export const DEFAULT_JOBS = Math.max(4, 4 * cpus().length)
@@ -67,21 +64,28 @@ export async function runWithSite(
   requireKernelName(options)
   const faults = faultNames(options.fault)
   const asked = options.target.length > 0
-  const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(text => named(text, io.cwd)))
+  const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(text => named(text, options, io)))
   const plan = await planOf(options, [...wanted.keys()], io)
   refuseFolders(options, io)
   const targets = asked ? wanted : usedBy(plan, wanted)
-  const waivers = waiversFor(plan, [...targets.keys(), ...options.profile], options, io)
+  // Before anything is brought up: mistakes in the user's file.
+  const given = waiversFor(plan, [...targets.keys(), ...options.profile], options, io)
   for (const target of targets.values()) refuseElsewhere(target, options)
   const say = (line: string): void => printLine(io, line)
   const places = await placeStages(plan, targets, { ...kernelOf(options), sandbox: options.sandbox, say })
   refuseKeep(options, places)
   const lacking = await lackingTargets(onHost(plan, targets, places), asked)
   for (const id of await removeLeftovers()) printLine(io, `removed what lab ${id} left behind`)
-  keepSenderOnOneCpu()
+  // Children are kept there too: a target elsewhere has nothing but these here.
+  if ([...targets.values()].some(target => !target.close)) keepSenderOnOneCpu()
   try {
     const keys = options.keys === undefined ? undefined : readKeysFile(resolve(io.cwd, options.keys), options.keys)
     const skipped = { ...(await skipsOf(plan, targets, places, io.signal)), ...casesOf(plan, lacking) }
+    const products = [...targets.values()].flatMap(({ product }) => product ?? [])
+    const waivers =
+      products.length === 0
+        ? given
+        : waiversFor(plan, [...targets.keys(), ...options.profile, ...products], options, io)
     const exitCodes: number[] = []
     for (let turn = 1; turn <= options.repeat; turn++)
       exitCodes.push(
@@ -175,7 +179,7 @@ function casesOf(plan: Plan, lacking: ReadonlyMap<string, string>): Record<strin
  * the user waives, all of it: one that concerns nothing is told, as most often misspelt.
  */
 export function waiversFor(plan: Plan, names: readonly string[], given: { waivers?: string }, io: Io): Waiver[] {
-  const files = names.map(name => join(DEFAULT_SUITES, 'waivers', `${name}.yaml`))
+  const files = names.map(name => join(bundledSuites(), 'waivers', `${name}.yaml`))
   const known = [...new Set(files)].filter(path => existsSync(path)).flatMap(readWaivers)
   const cases = plan.stages.flatMap(stage => stage.cases.map(item => ({ ...item, target: stage.target })))
   const users = given.waivers === undefined ? [] : readWaivers(resolve(io.cwd, given.waivers))
@@ -211,8 +215,9 @@ function refuseFolders({ out, junit, summary }: RunOptions, io: Io): void {
   if (summary !== undefined) makeFolder(dirname(resolve(io.cwd, summary)))
 }
 
-function named(text: string, cwd: string): [string, Target] {
-  const target = targetNamed(text, cwd)
+function named(text: string, { image }: RunOptions, io: Io): [string, Target] {
+  const tell = (line: string): void => void io.stderr.write(`${line}\n`)
+  const target = targetNamed(text, { cwd: io.cwd, tell, ...(image === undefined ? {} : { image }) })
   return [target.name, target]
 }
 
@@ -222,7 +227,7 @@ export async function planOf(
   targets: readonly string[],
   io: Io,
 ): Promise<Plan> {
-  const paths = options.suites.length > 0 ? options.suites.map(path => resolve(io.cwd, path)) : [DEFAULT_SUITES]
+  const paths = options.suites.length > 0 ? options.suites.map(path => resolve(io.cwd, path)) : [bundledSuites()]
   const { profile: profiles, filter, seed } = options
   const { plan, errors } = await loadSuites(paths, { profiles, filter, seed, targets, cwd: io.cwd })
   if (errors.length > 0) throw new UserErrors(errors)

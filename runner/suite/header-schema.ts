@@ -27,6 +27,8 @@ export const NEEDS: Readonly<Record<string, string>> = {
   drops: 'drops are counted by reason and can be read',
   metrics: 'agents serve Prometheus metrics',
   'group-control': 'groups are enabled and disabled by command',
+  'many-groups': 'a thousand groups are enabled in a moment',
+  'mtu-1500': 'interfaces of pods take IP packets of 1500 octets',
   'link-control': 'links of pods and nodes can be taken down',
   'pod-control': 'pods can be killed',
   'agent-control': "a node's control plane can be restarted",

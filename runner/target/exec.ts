@@ -71,7 +71,7 @@ class ExecTarget implements Target {
       pods,
       ...(overlay === undefined ? {} : { overlay }),
       control: new CommandControl(this.inventory, nodeOf),
-      withoutTcp: true,
+      withoutTcp: { nodes: true, pods: true },
       done: async () => {},
     })
   }

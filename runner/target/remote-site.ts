@@ -8,7 +8,7 @@ import { RemoteTap } from '../agent/remote-tap.ts'
 import type { NodeSite, PodSite, SiteMap } from '../check/check.ts'
 import type { Endpoint } from '../endpoint.ts'
 import type { GroupTable } from '../observation.ts'
-import type { ClockRecord } from '../run-directory.ts'
+import type { ClockRecord, RoundTrip } from '../run-directory.ts'
 import { Unsupported } from '../unsupported.ts'
 import type { SiteTap } from './site-tap.ts'
 import type { Site, TapsWanted } from './target.ts'
@@ -34,18 +34,20 @@ export interface RemotePod {
 }
 
 /** Tables and groups of a SUT that is somewhere else; `node` as suites call it. */
-export type RemoteControl = Pick<
-  Site,
-  'version' | 'enableGroup' | 'tryEnableGroup' | 'disableGroup' | 'tables' | 'drops' | 'metrics'
->
+export interface RemoteControl
+  extends Pick<Site, 'version' | 'enableGroup' | 'tryEnableGroup' | 'disableGroup' | 'tables' | 'drops' | 'metrics'> {
+  /** Enables them on every node; they need not be taken back one by one. */
+  prepareGroups?(groups: readonly number[]): Promise<void>
+}
 
 export interface RemoteParts {
   nodes: readonly RemoteNode[]
   pods: readonly RemotePod[]
   overlay?: { udpPort: number; vni: number }
   control: RemoteControl
-  /** Taps of nodes leave TCP out: the runner's own connections pass there. */
-  withoutTcp: boolean
+  health?: readonly RoundTrip[]
+  /** Taps that leave TCP out: the runner's own connections pass there. */
+  withoutTcp: { nodes: boolean; pods: boolean }
   /** What becomes of the agents when the stage has ended. */
   done(): Promise<void>
 }
@@ -54,12 +56,15 @@ export interface RemoteParts {
 export class RemoteSite implements Site {
   readonly map: SiteMap
   readonly stretch = 20
+  readonly health?: readonly RoundTrip[]
   private readonly parts: RemoteParts
   private readonly clocksOfAgents = new AgentClocks(ownBootId())
   private readonly endpoints = new Map<string, RemoteEndpoint>()
+  private readonly prepared = new Set<number>()
 
   private constructor(parts: RemoteParts, pods: PodSite[]) {
     this.parts = parts
+    if (parts.health) this.health = parts.health
     const clocked = pods.map(pod => ({ ...pod, ...this.clockOf(this.pod(pod.name).agent) }))
     const { overlay } = parts
     this.map = { nodes: parts.nodes.map(nodeOfMap), pods: clocked, ...(overlay === undefined ? {} : { overlay }) }
@@ -67,6 +72,7 @@ export class RemoteSite implements Site {
 
   /** Tells each pod's agent which host it is, and finds out who is next to whom. */
   static async create(parts: RemoteParts): Promise<RemoteSite> {
+    await Promise.all([...parts.nodes, ...parts.pods].map(({ agent }) => agent.lookAgain()))
     const described = await Promise.all(parts.pods.map(pod => describe(pod, parts.nodes)))
     const addresses = described.map(({ address }) => address)
     const pods = await Promise.all(
@@ -96,11 +102,12 @@ export class RemoteSite implements Site {
     return known
   }
 
-  async openTaps({ directory, prefix, runId }: TapsWanted): Promise<SiteTap[]> {
+  async openTaps(wanted: TapsWanted): Promise<SiteTap[]> {
+    const { withoutTcp } = this.parts
     const [taps] = await Promise.all([
       Promise.all([
-        ...this.parts.pods.map(pod => this.openTap(pod, podTapNames(pod), { directory, prefix, runId })),
-        ...this.parts.nodes.map(node => this.openTap(node, this.nodeTapNames(node), { directory, prefix, runId })),
+        ...this.parts.pods.map(pod => this.openTap(pod, podTapNames(pod), withoutTcp.pods, wanted)),
+        ...this.parts.nodes.map(node => this.openTap(node, this.nodeTapNames(node), withoutTcp.nodes, wanted)),
       ]),
       this.clocksOfAgents.readFirst(),
     ])
@@ -110,10 +117,11 @@ export class RemoteSite implements Site {
   private openTap(
     { name, agent }: { name: string; agent: AgentConnection },
     names: Record<string, string>,
+    withoutTcp: boolean,
     { directory, prefix, runId }: TapsWanted,
   ): Promise<RemoteTap> {
     const place = { directory, file: `taps/${prefix}-${name}.pcapng`, ...this.clockOf(agent) }
-    return RemoteTap.open(agent, place, { names, runId, withoutTcp: this.parts.withoutTcp })
+    return RemoteTap.open(agent, place, { names, runId, withoutTcp })
   }
 
   private nodeTapNames(node: RemoteNode): Record<string, string> {
@@ -143,6 +151,16 @@ export class RemoteSite implements Site {
 
   disableGroup(node: string, group: number): Promise<void> {
     return this.parts.control.disableGroup(node, group)
+  }
+
+  async prepareGroups(groups: readonly number[]): Promise<void> {
+    if (!this.parts.control.prepareGroups) return
+    await this.parts.control.prepareGroups(groups)
+    for (const group of groups) this.prepared.add(group)
+  }
+
+  async releaseGroup(node: string, group: number): Promise<void> {
+    if (!this.prepared.has(group)) await this.disableGroup(node, group)
   }
 
   tables(node: string): Promise<GroupTable[]> {
@@ -209,7 +227,7 @@ export const NEVER_REMOTE: Readonly<Record<string, string>> = {
   'link-control': 'its links are not ours to take down',
   'pod-control': 'its pods are not killed under way',
   'agent-control': 'its agents are not ours to restart',
-  encryption: 'its keys are not known here',
+  esp: 'its keys are not known here',
   netem: 'delay and loss cannot be put on its links from here',
   tracing: 'no program of ours traces its kernel',
 }

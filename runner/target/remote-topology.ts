@@ -27,6 +27,7 @@ export function refusalOf(
   podsByNode: ReadonlyMap<string, readonly string[]>,
   what: string,
 ): string | undefined {
+  if (topology.encryption) return `needs encryption that is switched from here, ${what} has its own`
   if (topology.querier) return `needs a querier whose timers are set, ${what} has none`
   if (topology.pods.some(pod => pod.node === UNDERLAY)) return `needs a stranger on the underlay, ${what} has none`
   if (topology.nodes.length > podsByNode.size)

@@ -1,4 +1,5 @@
 import { caseKey } from '../case-key.ts'
+import { allSteps } from '../check/proof.ts'
 import { type Capability, probe } from '../probe.ts'
 import type { Place } from '../sandbox/placement.ts'
 import type { Plan, PlannedCase, Stage, Topology } from '../suite/plan-types.ts'
@@ -30,7 +31,8 @@ export async function skipsOf(
     const own = (await target.capabilities?.(stop)) ?? []
     for (const stage of plan.stages.filter(item => item.target === name)) {
       const place = places.get(stage.name)
-      if (!place?.machine) here ??= await probe()
+      // What is somewhere else has no use for what this machine can do.
+      if (!place?.machine && !target.close) here ??= await probe()
       const capabilities = new Map([...(place?.machine ?? here ?? []), ...own].map(one => [one.name, one]))
       const lack = place?.kind === 'vm' ? lackOfTarget(target, capabilities) : undefined
       for (const item of stage.cases) {
@@ -48,9 +50,35 @@ function lackOfTarget({ name }: Target, capabilities: ReadonlyMap<string, Capabi
   return lacking && `target ${name} ${skipReason(lacking)}`
 }
 
-function lackOf({ needs }: PlannedCase, capabilities: ReadonlyMap<string, Capability>): string | undefined {
-  const lacking = needs.map(need => capabilities.get(need)).find(capability => capability && !capability.ok)
+function lackOf(item: PlannedCase, capabilities: ReadonlyMap<string, Capability>): string | undefined {
+  const lacking = [...item.needs, ...impliedNeeds(item)]
+    .map(need => capabilities.get(need))
+    .find(capability => capability && !capability.ok)
   return lacking && skipReason(lacking)
+}
+
+/** What a case needs by what it does, whether or not its suite says so. */
+function impliedNeeds({ steps, expect }: PlannedCase): string[] {
+  const ofSteps = allSteps(steps).flatMap(
+    step => NEEDS_OF_STEPS[step.action === 'wait' ? step.until.until : step.action] ?? [],
+  )
+  return [...ofSteps, ...expect.flatMap(({ check }) => NEEDS_OF_CHECKS[check] ?? [])]
+}
+
+const NEEDS_OF_STEPS: Readonly<Record<string, string>> = {
+  subscribed: 'tables',
+  unsubscribed: 'tables',
+  group: 'group-control',
+  link: 'link-control',
+  kill: 'pod-control',
+  revive: 'pod-control',
+  agent: 'agent-control',
+}
+
+const NEEDS_OF_CHECKS: Readonly<Partial<Record<string, string>>> = {
+  membership: 'tables',
+  drops: 'drops',
+  encapsulated: 'overlay',
 }
 
 /** The stage's topology with the pods of these cases alone. */

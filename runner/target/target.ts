@@ -3,7 +3,7 @@ import type { Endpoint } from '../endpoint.ts'
 import type { PolicyDirection } from '../ipsec/xfrm.ts'
 import type { GroupTable, XfrmState } from '../observation.ts'
 import type { Capability } from '../probe.ts'
-import type { ClockRecord } from '../run-directory.ts'
+import type { ClockRecord, RoundTrip } from '../run-directory.ts'
 import type { Alteration, ExporterWanted, SysctlName, Topology } from '../suite/plan-types.ts'
 import type { SiteTap } from './site-tap.ts'
 
@@ -18,14 +18,26 @@ export interface Target {
   readonly labTopology?: Topology
   bringUp(topology: Topology, options: BringUpOptions, stop: AbortSignal): Promise<Site>
   /**
-   * What cases may need and this target has or lacks, where that is not a matter of this machine; names it does not speak of are
-   * this machine's. Asked once, when the run begins.
+   * What cases may need and this target has or lacks, where that is not a matter of this machine; of a target that is somewhere else
+   * (it has a `close`), names it does not speak of are there. Asked once, when the run begins.
    */
   capabilities?(stop: AbortSignal): Promise<Capability[]>
+  /** What it was found to be, once capabilities were asked: `suites/waivers/<product>.yaml` holds what is known of that. */
+  readonly product?: string | undefined
   /** Why it cannot bring up such a topology, if so: its cases are skipped for that. */
   refusal?(topology: Topology): string | undefined
   /** At the end of the run: what was kept between stages goes. */
   close?(): Promise<void>
+}
+
+/** What a command line says beside a target's name. */
+export interface TargetOptions {
+  /** Paths are relative to it. */
+  cwd?: string
+  /** Of the pods that stand for hosts. */
+  image?: string
+  /** Something that a person who waits should know. */
+  tell?: (line: string) => void
 }
 
 export interface BringUpOptions {
@@ -65,14 +77,23 @@ export interface Site {
   /** How many times longer steps take than on this machine: streams with steps beside them are sent that much slower. Left out: 1. */
   readonly stretch?: number
   endpoint(pod: string): Endpoint
+  /** Round trips of unicast between every two places, as they were when the site came up. */
+  readonly health?: readonly RoundTrip[]
   /** Clocks other than the runner's, as they were while the taps were open; asked once those are closed. */
   clocks?(): Promise<ClockRecord[]>
   /** Opens a tap in every namespace; each listens when this resolves. */
   openTaps(wanted: TapsWanted): Promise<SiteTap[]>
+  /**
+   * Groups that some cases of the stage want enabled and none wants otherwise, before the first case: where it takes long to make one
+   * known, it is done for all at once. They stay until the site goes.
+   */
+  prepareGroups?(groups: readonly number[]): Promise<void>
   enableGroup(node: string, group: number): Promise<void>
   /** False when the SUT refuses because its limit is reached; any other trouble is thrown. */
   tryEnableGroup(node: string, group: number): Promise<boolean>
   disableGroup(node: string, group: number): Promise<void>
+  /** At a case's end; left out: `disableGroup`. */
+  releaseGroup?(node: string, group: number): Promise<void>
   tables(node: string): Promise<GroupTable[]>
   drops(node: string): Promise<Record<string, number>>
   /** What the node's agent serves to Prometheus; absent: it serves nothing. */
