@@ -136,7 +136,7 @@ test('bad arguments exit 2 with the remedy and no stack', async () => {
     ['run --sandbox moon', /Allowed choices are auto, host, vm/],
     ['run --sandbox vm --kernel 9.9', /no kernel is called 9\.9\n {2}there are 5\.10, 6\.1, 6\.12/],
     ['run --sandbox host --kernel 6.1', /names another/],
-    ['run --image kindest/node', /not available in this version/],
+    ['run --image kindest/node', /--image is for target kubernetes/],
     ['run --fault ,', /must not be empty/],
     ['judge', /missing required argument 'run-dir'/],
     ['check', /missing required argument 'suites'/],

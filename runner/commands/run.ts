@@ -64,6 +64,7 @@ export async function runWithSite(
   requireKernelName(options)
   const faults = faultNames(options.fault)
   const asked = options.target.length > 0
+  refuseImage(options)
   const wanted = new Map((asked ? options.target : DEFAULT_TARGETS).map(text => named(text, options, io)))
   const plan = await planOf(options, [...wanted.keys()], io)
   refuseFolders(options, io)
@@ -105,6 +106,11 @@ export async function runWithSite(
   } finally {
     for (const target of targets.values()) await target.close?.()
   }
+}
+
+function refuseImage({ image, target }: RunOptions): void {
+  if (image !== undefined && !target.some(text => text.split(':')[0] === 'kubernetes'))
+    throw new UserError('image-without-pods', '--image is for target kubernetes', { hint: 'add --target kubernetes' })
 }
 
 /** What is asked of a target that this machine does not bring up itself. */
