@@ -40,7 +40,7 @@ export function explainError(error: unknown): Explained {
 const CIRCUMSTANCES = new Set(['ENETDOWN', 'ENETUNREACH', 'EHOSTUNREACH', 'ENODEV', 'ENXIO', 'ENOBUFS', 'EMSGSIZE'])
 
 /** Errors that say what the SUT, or whoever keeps it, answered or no longer answers. */
-const ANSWERS = new Set(['GroupLimitError', 'AgentLost', 'CommandFailed', 'KubectlFailed', 'GroupsIgnored'])
+const ANSWERS = new Set(['GroupLimitError', 'AgentLost', 'CommandFailed', 'GroupsIgnored'])
 
 /** Whether an error that ended one case says that castproof is broken, and not the machine, the suite or the network. */
 export function isBug(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import { AgentConnection } from '../agent/connection.ts'
+import { AgentConnection, type ConnectionWanted } from '../agent/connection.ts'
 import type { Capability } from '../probe.ts'
 import type { RoundTrip } from '../run-directory.ts'
 import type { Topology } from '../suite/plan-types.ts'
@@ -18,6 +18,7 @@ import type { BringUpOptions, Site, Target, TargetOptions } from './target.ts'
 export const DEFAULT_IMAGE = 'localhost/castproof:dev'
 const MOST_PODS_PER_NODE = 12
 const POD_INTERFACE = 'eth0'
+const AGENT_TRIES = 3
 
 /** Any network of any cluster, by kubectl: pods of ours in a namespace of ours, an agent in each. */
 export function kubernetesTarget(given: string | undefined, { image, tell = () => {} }: TargetOptions): Target {
@@ -186,9 +187,20 @@ class KubernetesTarget implements Target {
     const agent = known && (await known)
     if (agent && !agent.isLost) return agent
     const command = this.kubectl.words('exec', '-i', '-n', RUN_NAME, pod, '--', 'castproof', 'agent')
-    const opening = AgentConnection.open({ label: `pod ${pod}`, command }, stop)
+    const opening = this.openAgent({ label: `pod ${pod}`, command }, stop)
     this.agents.set(pod, opening)
     return opening
+  }
+
+  /** A busy node's runtime may fail to start it. */
+  private async openAgent(wanted: ConnectionWanted, stop: AbortSignal): Promise<AgentConnection> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await AgentConnection.open(wanted, stop)
+      } catch (error) {
+        if (tries === AGENT_TRIES || stop.aborted) throw error
+      }
+    }
   }
 
   /** Told once: the first site has places on every node. */

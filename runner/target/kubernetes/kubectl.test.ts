@@ -19,6 +19,7 @@ const KNOWN: [said: string, needs: RegExp][] = [
   ],
   ['error: You must be logged in to the server (Unauthorized)', /credentials/],
   ['error: context "nowhere" does not exist', /a context/],
+  ['Error in configuration: context was not found for specified context: nowhere', /a context/],
   ['error: no context exists with the name: "nowhere"', /a context/],
   ['error: stat /nowhere: no such file or directory', /a kubeconfig/],
 ]
@@ -40,7 +41,7 @@ test('what is there already, or not there, is known; anything else is an answer 
   assert.ok(isAbsent(failureOf(ARGS, `error: the server doesn't have a resource type "ciliumnodes"`)))
   const other = failureOf(ARGS, 'Error from server (Invalid): Pod "x" is invalid')
   assert.ok(other instanceof KubectlFailed && !isAbsent(other) && !isTaken(other))
-  assert.is(other.message, 'kubectl get nodes -o: Error from server (Invalid): Pod "x" is invalid')
+  assert.match(other.message, 'needs kubectl get nodes -o, found Error from server (Invalid): Pod "x" is invalid')
 })
 
 test.run()

@@ -111,12 +111,15 @@ function listOf(items: readonly object[]): string {
 }
 
 /** A call that kubectl did not carry out, and what it said. */
-export class KubectlFailed extends Error {
+export class KubectlFailed extends Unsupported {
   readonly said: string
 
   constructor(args: readonly string[], said: string) {
-    super(`kubectl ${args.slice(0, 3).join(' ')}: ${said.split('\n').slice(-3).join('; ')}`)
-    this.name = 'KubectlFailed'
+    super({
+      feature: 'target kubernetes',
+      needs: `kubectl ${args.slice(0, 3).join(' ')}`,
+      found: said.split('\n').slice(-3).join('; '),
+    })
     this.said = said
   }
 }
@@ -144,7 +147,7 @@ export function failureOf(args: readonly string[], said: string): Error {
       feature,
       needs: `the right to ${args[0]} ${args[1]}`,
       found: said,
-      remedy: 'docs/targets.md lists the rights',
+      remedy: 'docs/kubernetes.md lists the rights',
     })
   if (/\(Unauthorized\)|You must be logged in/.test(said))
     return new Unsupported({
@@ -153,7 +156,11 @@ export function failureOf(args: readonly string[], said: string): Error {
       found: said,
       remedy: 'kubectl get nodes should work',
     })
-  if (/context .* does not exist|no context exists|stat .*: no such file|invalid configuration/.test(said))
+  if (
+    /context .* does not exist|no context exists|context was not found|stat .*: no such file|invalid configuration/.test(
+      said,
+    )
+  )
     return new Unsupported({
       feature,
       needs: 'a context of the kubeconfig, or a kubeconfig',
