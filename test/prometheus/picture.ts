@@ -62,7 +62,7 @@ function drawPanel(panel: Panel, { targets }: Answered): string {
     title: { text: panel.title, left: 8, top: 6, textStyle: { fontSize: 14 } },
     color: COLOURS,
     grid: { left: 64, right: 16, top: 36, bottom: 26 + LEGEND_LINE * legend.length },
-    xAxis: { type: 'time', axisLabel: { fontSize: 10, hideOverlap: true } },
+    xAxis: { type: 'time', splitNumber: 3, axisLabel: { fontSize: 10, hideOverlap: true } },
     yAxis: { type: 'value', min: 0, axisLabel: { fontSize: 10, formatter: (v: number) => withUnit(v, panel) } },
     series: lines.map(line => ({ ...line, type: 'line', showSymbol: false, lineStyle: { width: 1.2 } })),
     ...(lines.length === 0 ? { graphic: nothing(panel, width, height) } : {}),
