@@ -18,6 +18,10 @@ test('says first what failed, then every status once, with requirement and what 
 test('passes, cannot judge, nothing ran', () => {
   const of = (cases: Parameters<typeof exampleRun>[0]) => summaryMarkdown(exampleRun(cases)).split('\n')[0]
   assert.is(of([exampleCase({})]), '## castproof: all passed')
+  assert.match(
+    summaryMarkdown(exampleRun([exampleCase()], { exitCode: 70 })),
+    /^## castproof: all passed, but castproof has a bug\n/,
+  )
   assert.is(of([exampleCase({ status: 'inconclusive' })]), '## castproof: 1 could not be judged')
   assert.is(of([exampleCase({ status: 'skip' })]), '## castproof: nothing ran')
   assert.is(of([exampleCase({ status: 'inconclusive' }), failedCase()]), '## castproof: 1 failed')

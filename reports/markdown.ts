@@ -3,6 +3,7 @@ import { durationText } from './style.ts'
 
 /** GitHub refuses a step's summary above 1 MiB; this many cases of 200 characters are far below. */
 const CASES_SHOWN = 100
+const BUG = 70
 const PHRASES: Readonly<Record<Status, string>> = {
   fail: 'failed',
   inconclusive: 'not judged',
@@ -27,10 +28,11 @@ export function summaryMarkdown(result: RunResult): string {
 }
 
 /** The order of exit codes: what failed comes before what could not be judged. */
-function headline({ totals }: RunResult): string {
+function headline({ totals, exitCode }: RunResult): string {
   if (totals.fail > 0) return `${totals.fail} failed`
   if (totals.inconclusive > 0) return `${totals.inconclusive} could not be judged`
-  return totals.pass + totals.waived > 0 ? 'all passed' : 'nothing ran'
+  const ran = totals.pass + totals.waived > 0 ? 'all passed' : 'nothing ran'
+  return exitCode === BUG ? `${ran}, but castproof has a bug` : ran
 }
 
 function countsTable({ totals, durationMs }: RunResult): string {

@@ -24,13 +24,21 @@ export function sonobuoyResults(result: RunResult): string {
   const areas = new Map<string, CaseResult[]>()
   for (const one of result.cases) areas.set(areaOf(one), [...(areas.get(areaOf(one)) ?? []), one])
   const items = [...areas].map(([name, cases]): Item => parent(name, cases.map(itemOf), { type: 'file' }))
-  return stringify(parent('castproof', items, { type: 'summary' }), { lineWidth: 0 })
+  return stringify(parent('castproof', [...items, ...bugs(result)], { type: 'summary' }), { lineWidth: 0 })
+}
+
+/** An attempt that a bug of ours ended, and another that passed: the run is no pass, and only its exit code says so. */
+function bugs({ exitCode, warnings }: RunResult): Item[] {
+  return exitCode === 70 ? [failedRun(warnings.join('\n'))] : []
+}
+
+function failedRun(error: string): Item {
+  return { name: 'run', status: 'failed', details: { error } }
 }
 
 /** For a run that came to no result: a plugin that says nothing is waited for until Sonobuoy's own time limit. */
 export function sonobuoyFailure(error: string): string {
-  const item: Item = { name: 'run', status: 'failed', details: { error } }
-  return stringify(parent('castproof', [item], { type: 'summary' }), { lineWidth: 0 })
+  return stringify(parent('castproof', [failedRun(error)], { type: 'summary' }), { lineWidth: 0 })
 }
 
 function parent(name: string, items: Item[], meta: Record<string, string>): Item {

@@ -3,7 +3,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
 import { exampleCase, exampleRun } from '../reports/example-result.ts'
+import { sonobuoyResults } from '../reports/sonobuoy.ts'
 import { suite } from '../test/suite.ts'
 import { temporaryFolders } from '../test/temporary.ts'
 import type { Io } from './io.ts'
@@ -29,6 +31,12 @@ test('a worker that takes posts and answers none holds the end up for two of the
   worker.close()
   assert.ok(existsSync(join(directory, 'done')))
   assert.ok(performance.now() - startMs < 9000, `${performance.now() - startMs} ms`)
+})
+
+test('a run of passes with a bug of ours in it is no pass', () => {
+  const bug = { exitCode: 70, warnings: ['igmp/1: ended early by a bug in castproof'] }
+  const { status, items } = parse(sonobuoyResults(exampleRun([exampleCase()], bug)))
+  assert.equal([status, items.at(-1).name, items.at(-1).details.error], ['failed', 'run', bug.warnings[0]])
 })
 
 test.run()
