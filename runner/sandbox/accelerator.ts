@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { writeWhole } from '../../reports/write.ts'
 import { tryOut } from '../probe/capability.ts'
 import { VM_TRIALS } from '../probe/virtual-machine.ts'
 import { cacheFolder } from './cache.ts'
@@ -17,6 +18,6 @@ export async function accelerator(): Promise<Accelerator> {
   const { ok, found } = await tryOut(trial)
   const result: Accelerator = ok ? { name: 'kvm' } : { name: 'tcg', why: found }
   mkdirSync(cacheFolder(), { recursive: true })
-  writeFileSync(known, JSON.stringify(result))
+  writeWhole(known, JSON.stringify(result))
   return result
 }

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { writeWhole } from '../../reports/write.ts'
 import type { Capability } from '../probe.ts'
 import { castproofVersion } from '../version.ts'
 import { accelerator } from './accelerator.ts'
@@ -57,7 +58,7 @@ function remembered(kernel: Kernel): Map<string, Capability> {
 
 function remember(kernel: Kernel, capabilities: readonly Capability[]): void {
   mkdirSync(dirname(pathOf(kernel)), { recursive: true })
-  writeFileSync(pathOf(kernel), JSON.stringify(capabilities))
+  writeWhole(pathOf(kernel), JSON.stringify(capabilities))
 }
 
 function pathOf({ release }: Kernel): string {
