@@ -79,8 +79,8 @@ export function podManifest({ name, node, kind }: PodWanted, image: string): obj
   }
 }
 
-/** Programs of suites run in probes: tcpdump becomes another user. */
-const CAPABILITIES = { tap: ['NET_RAW', 'NET_ADMIN'], probe: ['NET_RAW', 'SETGID', 'SETUID'] } as const
+/** Programs of suites run in probes: tcpdump becomes another user, and must end all the same. */
+const CAPABILITIES = { tap: ['NET_RAW', 'NET_ADMIN'], probe: ['KILL', 'NET_RAW', 'SETGID', 'SETUID'] } as const
 
 function container(kind: PodWanted['kind'], image: string): object {
   return {
