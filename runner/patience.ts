@@ -12,6 +12,13 @@ export interface Patience {
 
 export const PATIENT: Patience = { primeMs: 2000, arrivalMs: 1000, slowness: 1 }
 
+/** Elsewhere it takes an API server, or somebody's commands, until nodes know of each other's members: slow is no fault by itself. */
+const ELSEWHERE_SLOWNESS = 5
+
+export function elsewhere(patience: Patience): Patience {
+  return { ...patience, primeMs: patience.primeMs * ELSEWHERE_SLOWNESS }
+}
+
 /** Inside an emulated machine nothing may depend on speed. */
 const EMULATED_SLOWNESS = 10
 

@@ -5,7 +5,7 @@ import { bindCase } from './bind.ts'
 import { CaseRun } from './case-run.ts'
 import { isBug } from './exit.ts'
 import { Fences } from './fence.ts'
-import type { Patience } from './patience.ts'
+import { elsewhere, type Patience } from './patience.ts'
 import { Recorder, type StreamNumbers, type TapFile } from './recorder.ts'
 import { StageSite } from './stage-site.ts'
 import type { PlannedCase, Stage } from './suite/plan-types.ts'
@@ -34,7 +34,8 @@ export interface StageContext {
 
 /** Runs a stage's cases on a site that is up: independent ones side by side, exclusive ones alone. Judges nothing. */
 export async function runStage(stage: Stage, site: Site, context: StageContext): Promise<TapFile[]> {
-  const { directory, sent, streams, patience, stop } = context
+  const { directory, sent, streams, stop } = context
+  const patience = site.stretch === undefined ? context.patience : elsewhere(context.patience)
   await using recorder = new Recorder(directory, stage.name, sent, streams)
   const prefix = context.attempt > 1 ? `${stage.name}-${context.attempt}` : stage.name
   recorder.start(await site.openTaps({ directory, prefix, runId: context.run.runId }))
