@@ -18,13 +18,19 @@ export class Publisher {
 
   changed(): void {
     this.#stale = true
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined
-    })
+    if (!this.#running) this.#start()
   }
 
   async ended(): Promise<void> {
-    await this.#running
+    while (this.#running) await this.#running
+  }
+
+  /** A change may come between the loop's last look and the end of its promise. */
+  #start(): void {
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined
+      if (this.#stale && !this.#stop.aborted) this.#start()
+    })
   }
 
   async #run(): Promise<void> {
