@@ -19,7 +19,7 @@ export async function roundTripMs({ address, port }: { address: string; port: nu
   try {
     let best: number | null = null
     for (let i = 0; i < TRIES; i++) {
-      const ms = await once(socket, address, port)
+      const ms = await once(socket, `castproof ${i}`, { address, port })
       if (ms !== null && (best === null || ms < best)) best = ms
     }
     return best
@@ -28,7 +28,12 @@ export async function roundTripMs({ address, port }: { address: string; port: nu
   }
 }
 
-function once(socket: Socket, address: string, port: number): Promise<number | null> {
+/** An answer to an earlier try that comes late is none to this one. */
+function once(
+  socket: Socket,
+  text: string,
+  { address, port }: { address: string; port: number },
+): Promise<number | null> {
   return new Promise(resolve => {
     const startMs = performance.now()
     const end = (ms: number | null): void => {
@@ -37,8 +42,8 @@ function once(socket: Socket, address: string, port: number): Promise<number | n
       resolve(ms)
     }
     const timer = setTimeout(() => end(null), TRY_MS)
-    socket.once('message', () => end(performance.now() - startMs))
+    socket.on('message', message => message.toString() === text && end(performance.now() - startMs))
     socket.once('error', () => end(null))
-    socket.send('castproof', port, address, error => error && end(null))
+    socket.send(text, port, address, error => error && end(null))
   })
 }
